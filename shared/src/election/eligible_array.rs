@@ -1,0 +1,704 @@
+//! The eligible-array ring election, with checks of the leader: what each client
+//! of a hub runs. The election is the ring algorithm of Tanenbaum and van Steen
+//! (Distributed Systems, section "Election algorithms"), the hub being the ring.
+//!
+//! An election frame goes round and every member adds its rank. When it is home
+//! at its initiator, that one picks the best and announces it round the ring.
+//! Whoever follows asks the leader every now and then whether it is there, and
+//! starts an election when no answer comes.
+//!
+//! Holds, with our hub between: one leader a term; a member's term never falls;
+//! once faults stop, every member comes to follow one that is there.
+//! Costs: n frames an election, n an announcement, n a check with its answer.
+//! Fails: on a hub that stamps no terms (see [`Joined::counts_terms`]), two that
+//! start together can leave two believers until the next check.
+//!
+//! Two rules are easy to lose and were both lost once in a trial:
+//!
+//! - Only adopting an announcement cancels timers, and a member without a leader
+//!   always has [`Timer::Campaign`] armed: whoever passed an election on cannot
+//!   rely on its initiator.
+//! - The announcer, too, adopts only when its own frame comes back, for only then
+//!   has the hub accepted it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::id::{Candidate, ClientId, Rank, Term};
+use crate::machine::{Effect, Input, Machine, exactly};
+use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
+
+/// How long to wait for what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// How often to check the leader.
+    pub check_interval: Duration,
+    /// How long a check may stay unanswered before the leader counts as gone.
+    pub check_timeout: Duration,
+    /// How long to wait for an announcement before starting again; half as much
+    /// is added by chance, so that two who wait do not keep step.
+    pub election_timeout: Duration,
+    /// At most how long to wait before the first election, by chance.
+    pub start_delay: Duration,
+    /// Elect as soon as the hub says that the leader's connection is gone,
+    /// instead of waiting for the check.
+    pub early: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            check_interval: Duration::from_secs(2),
+            check_timeout: Duration::from_secs(5),
+            election_timeout: Duration::from_secs(5),
+            start_delay: Duration::from_millis(500),
+            early: false,
+        }
+    }
+}
+
+/// The only one a client talks to. It decides who gets a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hub;
+
+/// A frame of the ring and the member that it started from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sent {
+    /// Initiator, announcer, asker or answerer; classic hubs do not always say.
+    pub origin: Option<ClientId>,
+    /// What it says.
+    pub message: RingMessage,
+}
+
+/// The timers of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Start an election: armed whenever there is no leader.
+    Campaign,
+    /// Check the leader.
+    Check,
+    /// The oldest unanswered check has run out.
+    CheckTimeout,
+}
+
+/// What happens to a client besides frames and timers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The hub welcomed it.
+    Joined(Joined),
+    /// The hub told, outside the ring, who leads.
+    Told {
+        /// Who leads.
+        leader: ClientId,
+        /// In which term.
+        term: Option<Term>,
+    },
+    /// The connection to the hub is gone.
+    Disconnected,
+    /// The program is about to leave: resign first.
+    Resign,
+}
+
+/// What `welcome` said.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Joined {
+    /// Who we are on this connection.
+    pub me: ClientId,
+    /// Whether the hub hands frames round, for us to pass on.
+    pub routing: Routing,
+    /// Whether the hub stamps terms. Where it does not, the newest announcement counts.
+    pub counts_terms: bool,
+    /// Who leads, if anybody does.
+    pub leader: Option<(ClientId, Option<Term>)>,
+}
+
+/// What a client tells.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// It believes something else than before.
+    Believes(Belief),
+    /// It started an election.
+    Started,
+    /// An election came home with that many entries, and it announces the best.
+    Announced {
+        /// The best.
+        leader: ClientId,
+        /// Out of how many.
+        entries: usize,
+    },
+    /// A check stayed unanswered for the check timeout.
+    Unanswered {
+        /// Who did not answer.
+        leader: ClientId,
+    },
+    /// The hub says that the leader is gone.
+    LeaderLeft(LeaderLeft),
+}
+
+/// What a client believes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Belief {
+    /// What it is itself.
+    pub role: Role,
+    /// Whom it holds for the leader.
+    pub leader: Option<ClientId>,
+    /// In which term; without a leader, the newest term that it knew a leader of.
+    pub term: Term,
+}
+
+/// What a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// No member of the ring.
+    Disconnected,
+    /// Knows no leader.
+    Candidate,
+    /// Follows one.
+    Follower,
+    /// Leads.
+    Leader,
+}
+
+/// One client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EligibleArray {
+    rank: Rank,
+    timing: Timing,
+    /// The term of the newest leader it adopted; never falls.
+    term: Term,
+    /// `None` while there is no connection.
+    place: Option<Place>,
+}
+
+/// A client's place in a ring.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    me: ClientId,
+    routing: Routing,
+    counts_terms: bool,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Standing {
+    Candidate,
+    Follower {
+        leader: ClientId,
+        /// Whether a check is out, with [`Timer::CheckTimeout`] running.
+        asked: bool,
+    },
+    Leader,
+}
+
+type Effects = Vec<Effect<EligibleArray>>;
+
+impl Machine for EligibleArray {
+    type Peer = Hub;
+    type Message = Sent;
+    type Timer = Timer;
+    type Event = Event;
+    type Report = Report;
+
+    fn handle(&mut self, input: Input<Self>) -> Effects {
+        let before = self.belief();
+        let mut effects = match input {
+            Input::Event(Event::Joined(joined)) => self.on_joined(joined),
+            Input::Event(Event::Told { leader, term }) => self.adopt(leader, term),
+            Input::Event(Event::Disconnected) => self.on_disconnected(),
+            Input::Event(Event::Resign) => self.on_resign(),
+            Input::Timeout(Timer::Campaign) => self.campaign(),
+            Input::Timeout(Timer::Check) => self.on_check_due(),
+            Input::Timeout(Timer::CheckTimeout) => self.on_check_timeout(),
+            Input::Message { from: Hub, message: Sent { origin, message } } => match message {
+                RingMessage::Election(election) => self.on_election(origin, election),
+                RingMessage::NewLeader(announcement) => self.on_new_leader(origin, announcement),
+                RingMessage::CheckLeader(check) => self.on_check(origin, check),
+                RingMessage::AnswerLeader(answer) => self.on_answer(origin, answer),
+                RingMessage::LeaderLeft(left) => self.on_leader_left(left),
+            },
+        };
+        let after = self.belief();
+        if after != before {
+            effects.push(Effect::Report(Report::Believes(after)));
+        }
+        effects
+    }
+}
+
+impl EligibleArray {
+    /// A client that is in no ring yet.
+    pub fn new(rank: Rank, timing: Timing) -> Self {
+        EligibleArray { rank, timing, term: Term::NONE, place: None }
+    }
+
+    /// What it believes.
+    pub fn belief(&self) -> Belief {
+        let (role, leader) = match &self.place {
+            None => (Role::Disconnected, None),
+            Some(place) => match &place.standing {
+                Standing::Candidate => (Role::Candidate, None),
+                Standing::Follower { leader, .. } => (Role::Follower, Some(leader.clone())),
+                Standing::Leader => (Role::Leader, Some(place.me.clone())),
+            },
+        };
+        Belief { role, leader, term: self.term }
+    }
+
+    fn on_joined(&mut self, joined: Joined) -> Effects {
+        let Joined { me, routing, counts_terms, leader } = joined;
+        self.place = Some(Place { me, routing, counts_terms, standing: Standing::Candidate });
+        let mut effects = vec![set(Timer::Campaign, Duration::ZERO..self.timing.start_delay)];
+        if let Some((leader, term)) = leader {
+            effects.extend(self.adopt(leader, term));
+        }
+        effects
+    }
+
+    fn on_disconnected(&mut self) -> Effects {
+        self.place = None;
+        vec![cancel(Timer::Campaign), cancel(Timer::Check), cancel(Timer::CheckTimeout)]
+    }
+
+    /// From here on it is a member without a leader, should the program stay after all.
+    fn on_resign(&mut self) -> Effects {
+        let Some(place) = &self.place else { return vec![] };
+        if place.standing != Standing::Leader {
+            return vec![];
+        }
+        let left = LeaderLeft { leader_id: place.me.clone(), term: self.term, resigned: true };
+        let mut effects = vec![send(Some(place.me.clone()), RingMessage::LeaderLeft(left))];
+        effects.extend(self.lose_leader());
+        effects.push(set(Timer::Campaign, self.election_timeout()));
+        effects
+    }
+
+    /// Starts an election.
+    fn campaign(&mut self) -> Effects {
+        let Some(place) = &self.place else { return vec![] };
+        let start = Election { ranks: vec![self.entry(&place.me)], term: self.stamp(place) };
+        vec![
+            send(Some(place.me.clone()), RingMessage::Election(start)),
+            set(Timer::Campaign, self.election_timeout()),
+            Effect::Report(Report::Started),
+        ]
+    }
+
+    fn on_election(&mut self, origin: Option<ClientId>, mut election: Election<Vec<Candidate>>) -> Effects {
+        let Some(place) = &self.place else { return vec![] };
+        // By id: another member may well have our rank.
+        if election.ranks.iter().any(|entry| entry.client_id == place.me) {
+            return self.announce(&election);
+        }
+        election.ranks.push(self.entry(&place.me));
+        vec![send(origin, RingMessage::Election(election))]
+    }
+
+    /// The frame is home: the best entry leads.
+    fn announce(&self, election: &Election<Vec<Candidate>>) -> Effects {
+        let Some((place, best)) = self.place.as_ref().zip(election.ranks.iter().max()) else { return vec![] };
+        let leader_id = best.client_id.clone();
+        let announced = Report::Announced { leader: leader_id.clone(), entries: election.ranks.len() };
+        let message = RingMessage::NewLeader(NewLeader { leader_id, term: election.term });
+        vec![send(Some(place.me.clone()), message), Effect::Report(announced)]
+    }
+
+    fn on_new_leader(&mut self, origin: Option<ClientId>, announcement: NewLeader) -> Effects {
+        let mut effects = self.adopt(announcement.leader_id.clone(), announcement.term);
+        if let Some(place) = &self.place
+            && place.routing == Routing::Ring
+            && origin.as_ref() != Some(&place.me)
+        {
+            effects.insert(0, send(origin, RingMessage::NewLeader(announcement)));
+        }
+        effects
+    }
+
+    /// Takes a leader for the leader, unless what is known is newer.
+    fn adopt(&mut self, leader: ClientId, term: Option<Term>) -> Effects {
+        let known = self.belief().leader;
+        let Some(place) = &mut self.place else { return vec![] };
+        let term = match (place.counts_terms, term) {
+            (true, Some(term)) if term < self.term => return vec![],
+            (true, Some(term)) => term,
+            // A hub that counts terms stamps every announcement.
+            (true, None) => return vec![],
+            (false, _) => self.term,
+        };
+        if known.as_ref() == Some(&leader) && term == self.term {
+            return vec![];
+        }
+        self.term = term;
+        let mut effects = vec![cancel(Timer::Campaign), cancel(Timer::CheckTimeout)];
+        if leader == place.me {
+            place.standing = Standing::Leader;
+            effects.push(cancel(Timer::Check));
+        } else {
+            place.standing = Standing::Follower { leader, asked: false };
+            effects.push(set(Timer::Check, self.check_interval()));
+        }
+        effects
+    }
+
+    fn on_check_due(&mut self) -> Effects {
+        let (timeout, interval, term) = (self.timing.check_timeout, self.check_interval(), self.term);
+        let Some(Place { me, counts_terms, standing: Standing::Follower { leader, asked }, .. }) = &mut self.place
+        else {
+            return vec![];
+        };
+        let check = CheckLeader { leader_id: leader.clone(), term: counts_terms.then_some(term) };
+        let mut effects = vec![send(Some(me.clone()), RingMessage::CheckLeader(check)), set(Timer::Check, interval)];
+        // The timeout runs from the oldest unanswered check: a later one does not put it off.
+        if !std::mem::replace(asked, true) {
+            effects.push(set(Timer::CheckTimeout, exactly(timeout)));
+        }
+        effects
+    }
+
+    fn on_check(&mut self, asker: Option<ClientId>, check: CheckLeader) -> Effects {
+        let Some(place) = &self.place else { return vec![] };
+        if check.leader_id != place.me {
+            return self.pass_on_sign_of(Some(check.leader_id.clone()), asker, RingMessage::CheckLeader(check));
+        }
+        let leads = place.standing == Standing::Leader;
+        // Asked as leader of a term we do not know yet: our announcement is on its way.
+        let answers = match check.term {
+            Some(asked) => asked > self.term || (asked == self.term && leads),
+            None => leads,
+        };
+        match asker {
+            Some(destination_id) if answers => {
+                let answer = AnswerLeader { destination_id, term: check.term };
+                vec![send(Some(place.me.clone()), RingMessage::AnswerLeader(answer))]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn on_answer(&mut self, answerer: Option<ClientId>, answer: AnswerLeader) -> Effects {
+        let term = self.term;
+        let Some(place) = &mut self.place else { return vec![] };
+        if answer.destination_id != place.me {
+            return self.pass_on_sign_of(answerer.clone(), answerer, RingMessage::AnswerLeader(answer));
+        }
+        match &mut place.standing {
+            Standing::Follower { leader, asked }
+                if answerer.as_ref() == Some(leader) && (!place.counts_terms || answer.term == Some(term)) =>
+            {
+                *asked = false;
+                vec![cancel(Timer::CheckTimeout)]
+            }
+            // Of a leader that was: late, and no news of the one that is.
+            _ => vec![],
+        }
+    }
+
+    /// Passes on a check or an answer between others. Where it is about our own
+    /// leader it puts our next check off, so that one check serves the whole ring.
+    /// A check of ours that is out already still has to be answered.
+    fn pass_on_sign_of(&self, about: Option<ClientId>, origin: Option<ClientId>, message: RingMessage) -> Effects {
+        let Some(place) = &self.place else { return vec![] };
+        if place.routing != Routing::Ring {
+            return vec![];
+        }
+        let about_term = match &message {
+            RingMessage::CheckLeader(check) => check.term,
+            RingMessage::AnswerLeader(answer) => answer.term,
+            _ => None,
+        };
+        let mut effects = vec![send(origin, message)];
+        if let Standing::Follower { leader, .. } = &place.standing
+            && about.as_ref() == Some(leader)
+            && about_term == Some(self.term)
+        {
+            effects.push(set(Timer::Check, self.check_interval()));
+        }
+        effects
+    }
+
+    fn on_check_timeout(&mut self) -> Effects {
+        let Some(Place { standing: Standing::Follower { leader, .. }, .. }) = &self.place else { return vec![] };
+        let mut effects = vec![Effect::Report(Report::Unanswered { leader: leader.clone() })];
+        effects.extend(self.elect_anew());
+        effects
+    }
+
+    fn on_leader_left(&mut self, left: LeaderLeft) -> Effects {
+        let Some(place) = &self.place else { return vec![] };
+        let ours = matches!(&place.standing, Standing::Follower { leader, .. } if *leader == left.leader_id)
+            && left.term == self.term;
+        let at_once = ours && (self.timing.early || left.resigned);
+        let mut effects = vec![Effect::Report(Report::LeaderLeft(left))];
+        if at_once {
+            effects.extend(self.elect_anew());
+        }
+        effects
+    }
+
+    fn elect_anew(&mut self) -> Effects {
+        let mut effects = self.lose_leader();
+        effects.extend(self.campaign());
+        effects
+    }
+
+    /// Leaves the election timer to the caller, who has to arm it.
+    fn lose_leader(&mut self) -> Effects {
+        if let Some(place) = &mut self.place {
+            place.standing = Standing::Candidate;
+        }
+        vec![cancel(Timer::Check), cancel(Timer::CheckTimeout)]
+    }
+
+    fn entry(&self, me: &ClientId) -> Candidate {
+        Candidate { rank: self.rank, client_id: me.clone() }
+    }
+
+    fn stamp(&self, place: &Place) -> Option<Term> {
+        place.counts_terms.then_some(self.term)
+    }
+
+    fn election_timeout(&self) -> Range<Duration> {
+        self.timing.election_timeout..self.timing.election_timeout * 3 / 2
+    }
+
+    /// A tenth is added by chance: who is first spares the others their check.
+    fn check_interval(&self) -> Range<Duration> {
+        self.timing.check_interval..self.timing.check_interval * 11 / 10
+    }
+}
+
+fn send(origin: Option<ClientId>, message: RingMessage) -> Effect<EligibleArray> {
+    Effect::Send { to: Hub, message: Sent { origin, message } }
+}
+
+fn set(timer: Timer, after: Range<Duration>) -> Effect<EligibleArray> {
+    Effect::SetTimer { timer, after }
+}
+
+fn cancel(timer: Timer) -> Effect<EligibleArray> {
+    Effect::CancelTimer(timer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ClientId {
+        ClientId::new(text).unwrap()
+    }
+
+    fn term(value: u64) -> Term {
+        Term::new(value).unwrap()
+    }
+
+    fn entry(rank: u32, who: &str) -> Candidate {
+        Candidate { rank: rank.into(), client_id: id(who) }
+    }
+
+    /// `b`, rank 7, welcomed by our hub, perhaps told of a leader.
+    fn joined(leader: Option<(&str, u64)>) -> EligibleArray {
+        let mut machine = EligibleArray::new(7.into(), Timing::default());
+        let leader = leader.map(|(who, t)| (id(who), Some(term(t))));
+        let event = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader };
+        machine.handle(Input::Event(Event::Joined(event)));
+        machine
+    }
+
+    fn from(origin: &str, message: RingMessage) -> Input<EligibleArray> {
+        Input::Message { from: Hub, message: Sent { origin: Some(id(origin)), message } }
+    }
+
+    fn sent(origin: &str, message: RingMessage) -> Effect<EligibleArray> {
+        send(Some(id(origin)), message)
+    }
+
+    fn election(ranks: Vec<Candidate>, t: u64) -> RingMessage {
+        RingMessage::Election(Election { ranks, term: Some(term(t)) })
+    }
+
+    fn announcement(who: &str, t: u64) -> RingMessage {
+        RingMessage::NewLeader(NewLeader { leader_id: id(who), term: Some(term(t)) })
+    }
+
+    fn check(who: &str, t: u64) -> RingMessage {
+        RingMessage::CheckLeader(CheckLeader { leader_id: id(who), term: Some(term(t)) })
+    }
+
+    fn answer(to: &str, t: u64) -> RingMessage {
+        RingMessage::AnswerLeader(AnswerLeader { destination_id: id(to), term: Some(term(t)) })
+    }
+
+    fn believes(role: Role, leader: Option<&str>, t: u64) -> Effect<EligibleArray> {
+        Effect::Report(Report::Believes(Belief { role, leader: leader.map(id), term: term(t) }))
+    }
+
+    fn seconds(from: f64, to: f64) -> Range<Duration> {
+        Duration::from_secs_f64(from)..Duration::from_secs_f64(to)
+    }
+
+    fn left(who: &str, t: u64, resigned: bool) -> RingMessage {
+        RingMessage::LeaderLeft(LeaderLeft { leader_id: id(who), term: term(t), resigned })
+    }
+
+    /// What "no leader, so start" looks like for `b` at a term.
+    fn starts(t: u64) -> [Effect<EligibleArray>; 3] {
+        [
+            sent("b", election(vec![entry(7, "b")], t)),
+            set(Timer::Campaign, seconds(5.0, 7.5)),
+            Effect::Report(Report::Started),
+        ]
+    }
+
+    #[test]
+    fn waits_a_random_moment_and_starts() {
+        let mut machine = EligibleArray::new(7.into(), Timing::default());
+        let event = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader: None };
+        let got = machine.handle(Input::Event(Event::Joined(event)));
+        assert_eq!(got, [set(Timer::Campaign, seconds(0.0, 0.5)), believes(Role::Candidate, None, 0)]);
+        assert_eq!(machine.handle(Input::Timeout(Timer::Campaign)), starts(0));
+    }
+
+    #[test]
+    fn adds_itself_and_passes_on() {
+        let got = joined(None).handle(from("a", election(vec![entry(7, "a")], 1)));
+        assert_eq!(got, [sent("a", election(vec![entry(7, "a"), entry(7, "b")], 1))], "equal rank, other id");
+    }
+
+    #[test]
+    fn announces_the_best_when_the_frame_is_home_and_believes_nothing_yet() {
+        let ranks = vec![entry(7, "b"), entry(9, "c"), entry(9, "d"), entry(3, "a")];
+        let got = joined(None).handle(from("b", election(ranks, 1)));
+        let report = Effect::Report(Report::Announced { leader: id("d"), entries: 4 });
+        assert_eq!(got, [sent("b", announcement("d", 1)), report]);
+    }
+
+    #[test]
+    fn adopts_and_passes_on_an_announcement() {
+        let got = joined(None).handle(from("a", announcement("c", 1)));
+        let expected = [
+            sent("a", announcement("c", 1)),
+            cancel(Timer::Campaign),
+            cancel(Timer::CheckTimeout),
+            set(Timer::Check, seconds(2.0, 2.2)),
+            believes(Role::Follower, Some("c"), 1),
+        ];
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn its_own_announcement_ends_with_it() {
+        let got = joined(None).handle(from("b", announcement("b", 1)));
+        let cancels = [cancel(Timer::Campaign), cancel(Timer::CheckTimeout), cancel(Timer::Check)];
+        assert_eq!(got, [&cancels[..], &[believes(Role::Leader, Some("b"), 1)]].concat());
+    }
+
+    #[test]
+    fn an_older_announcement_is_passed_on_and_not_adopted() {
+        let mut machine = joined(Some(("c", 5)));
+        let got = machine.handle(from("a", announcement("d", 4)));
+        assert_eq!(got, [sent("a", announcement("d", 4))]);
+        assert_eq!(machine.belief(), Belief { role: Role::Follower, leader: Some(id("c")), term: term(5) });
+    }
+
+    #[test]
+    fn a_second_check_does_not_put_the_timeout_off() {
+        let mut machine = joined(Some(("c", 5)));
+        let ask = sent("b", check("c", 5));
+        let next = set(Timer::Check, seconds(2.0, 2.2));
+        let timeout = set(Timer::CheckTimeout, seconds(5.0, 5.0));
+        assert_eq!(machine.handle(Input::Timeout(Timer::Check)), [ask.clone(), next.clone(), timeout]);
+        assert_eq!(machine.handle(Input::Timeout(Timer::Check)), [ask, next]);
+    }
+
+    #[test]
+    fn only_the_leader_of_this_term_answers_a_check() {
+        for (who, t, counts) in [("c", 5, true), ("c", 4, false), ("d", 5, false)] {
+            let mut machine = joined(Some(("c", 5)));
+            machine.handle(Input::Timeout(Timer::Check));
+            let got = machine.handle(from(who, answer("b", t)));
+            assert_eq!(got == [cancel(Timer::CheckTimeout)], counts, "answer of {who} at {t}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn an_unanswered_check_starts_an_election() {
+        let mut machine = joined(Some(("c", 5)));
+        machine.handle(Input::Timeout(Timer::Check));
+        let got = machine.handle(Input::Timeout(Timer::CheckTimeout));
+        let loses =
+            [Effect::Report(Report::Unanswered { leader: id("c") }), cancel(Timer::Check), cancel(Timer::CheckTimeout)];
+        assert_eq!(got, [&loses[..], &starts(5), &[believes(Role::Candidate, None, 5)]].concat());
+    }
+
+    #[test]
+    fn anothers_check_of_our_leader_puts_only_the_next_one_off() {
+        let mut machine = joined(Some(("c", 5)));
+        machine.handle(Input::Timeout(Timer::Check));
+        let off = set(Timer::Check, seconds(2.0, 2.2));
+        assert_eq!(machine.handle(from("a", check("c", 5))), [sent("a", check("c", 5)), off.clone()]);
+        assert_eq!(machine.handle(from("c", answer("a", 5))), [sent("c", answer("a", 5)), off]);
+        assert_eq!(machine.handle(from("a", check("c", 4))), [sent("a", check("c", 4))], "an older leadership");
+        assert_eq!(machine.handle(from("d", answer("a", 5))), [sent("d", answer("a", 5))], "another's answer");
+    }
+
+    #[test]
+    fn a_leader_answers_for_its_term_and_for_one_it_is_about_to_learn() {
+        for (t, answers) in [(4, false), (5, true), (6, true)] {
+            let got = joined(Some(("b", 5))).handle(from("a", check("b", t)));
+            assert_eq!(got == [sent("b", answer("a", t))], answers, "asked at {t}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_resigned_answers_no_check_for_that_term() {
+        let mut machine = joined(Some(("b", 5)));
+        let expected = [
+            sent("b", left("b", 5, true)),
+            cancel(Timer::Check),
+            cancel(Timer::CheckTimeout),
+            set(Timer::Campaign, seconds(5.0, 7.5)),
+            believes(Role::Candidate, None, 5),
+        ];
+        assert_eq!(machine.handle(Input::Event(Event::Resign)), expected);
+        assert_eq!(machine.handle(from("a", check("b", 5))), []);
+    }
+
+    #[test]
+    fn a_leader_that_left_is_waited_for_unless_it_resigned_or_early_is_on() {
+        // resigned, early, of which leader: elects at once
+        for (resigned, early, who, at_once) in
+            [(false, false, "c", false), (true, false, "c", true), (false, true, "c", true), (true, true, "d", false)]
+        {
+            let mut machine = joined(Some(("c", 5)));
+            machine.timing.early = early;
+            let got = machine.handle(from("a", left(who, 5, resigned)));
+            assert_eq!(got.len() > 1, at_once, "resigned {resigned}, early {early}, {who}");
+            assert_eq!(machine.belief().leader.is_none(), at_once);
+        }
+    }
+
+    #[test]
+    fn a_hub_without_terms_goes_by_the_newest_announcement() {
+        let mut machine = EligibleArray::new(7.into(), Timing::default());
+        let event = Joined { me: id("b"), routing: Routing::Direct, counts_terms: false, leader: None };
+        machine.handle(Input::Event(Event::Joined(event)));
+        let told = |who| RingMessage::NewLeader(NewLeader { leader_id: id(who), term: None });
+        let got = machine.handle(from("a", told("c")));
+        assert_eq!(got[0], cancel(Timer::Campaign), "adopted, and not passed on");
+        machine.handle(from("a", told("b")));
+        assert_eq!(machine.belief().role, Role::Leader);
+        let asked = RingMessage::CheckLeader(CheckLeader { leader_id: id("b"), term: None });
+        let answer = RingMessage::AnswerLeader(AnswerLeader { destination_id: id("c"), term: None });
+        assert_eq!(machine.handle(from("c", asked)), [sent("b", answer)]);
+    }
+
+    #[test]
+    fn without_a_connection_nothing_happens_and_the_term_stays() {
+        let mut machine = joined(Some(("c", 5)));
+        machine.handle(Input::Event(Event::Disconnected));
+        assert_eq!(machine.handle(from("a", announcement("a", 9))), []);
+        for timer in [Timer::Campaign, Timer::Check, Timer::CheckTimeout] {
+            assert_eq!(machine.handle(Input::Timeout(timer)), []);
+        }
+        assert_eq!(machine.belief(), Belief { role: Role::Disconnected, leader: None, term: term(5) });
+    }
+}
