@@ -236,6 +236,10 @@ impl Term {
     /// Before the first election.
     pub const NONE: Term = Term(0);
 
+    /// The highest term that the hub believes a member who claims to know it: half
+    /// of all, so that a lie leaves the other half for elections.
+    pub const HIGHEST_CLAIM: Term = Term(MAX_SAFE_INTEGER / 2);
+
     /// A term, if it is within what JSON readers keep exactly.
     pub fn new(value: u64) -> Option<Term> {
         (value <= MAX_SAFE_INTEGER).then_some(Term(value))

@@ -10,6 +10,7 @@
 //! - [`message`]: what members of a hub's ring say to each other.
 //! - [`wire`]: those messages, and the hub's own, as JSON text frames.
 //! - [`relay`]: what the hub decides: order, stamp, hand on, repair, refuse.
+//! - [`session`]: a client's side of its connection to the hub.
 //! - [`election`]: how the members elect: one file an algorithm.
 
 pub mod election;
@@ -18,4 +19,5 @@ pub mod machine;
 pub mod message;
 pub mod relay;
 pub mod roster;
+pub mod session;
 pub mod wire;

@@ -1,0 +1,408 @@
+//! What each kind of frame means to the relay, and how it moves.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::token::{Passage, Step, Token};
+use super::{Effects, Leader, OpenElection, Relay, Report, Timer, Why, absorb, refuse, text};
+use crate::id::{Candidate, ClientId, Term};
+use crate::machine::{Effect, exactly};
+use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
+use crate::wire::{Body, ErrorCode, RawRanks};
+
+/// How many accepted announcements are remembered; see [`Relay::accepted`].
+const REMEMBERED: usize = 16;
+
+/// Elections: one at a time.
+impl Relay {
+    pub(super) fn on_election(&mut self, from: ClientId, election: &Election<RawRanks>, out: &mut Effects) {
+        let ranks = election.ranks.get();
+        let token = self.election.as_ref().map(|open| Token::Election(open.term));
+        if let (Some(open), Some(token)) = (&self.election, token)
+            && self.holds(&from, &token)
+        {
+            return match added(&open.ranks, ranks, &from) {
+                Ok(added) => self.on_passed_on(&token, ranks.into(), added, out),
+                // It was on its way to us when we handed out the frame of the open one.
+                Err(_) if is_start(ranks, &from) => absorb(from, "election", "an election is open", out),
+                Err(expected) => {
+                    let message = format!("election: data.ranks: {expected}");
+                    refuse(&from, ErrorCode::BadRanks, message, Some("election".into()), out);
+                }
+            };
+        }
+        match (is_start(ranks, &from), &self.election) {
+            (true, None) => self.on_start(from, ranks.into(), election.term, out),
+            (true, Some(_)) => absorb(from, "election", "an election is open", out),
+            (false, _) => match serde_json::from_str::<Vec<Candidate>>(ranks) {
+                Ok(_) => absorb(from, "election", "its frame is not in your hands", out),
+                Err(error) => {
+                    let message = format!("election: data.ranks: expected [{{\"rank\", \"clientId\"}}, …]: {error}");
+                    refuse(&from, ErrorCode::BadFrame, message, Some("election".into()), out);
+                }
+            },
+        }
+    }
+
+    fn on_start(&mut self, from: ClientId, ranks: String, known: Option<Term>, out: &mut Effects) {
+        if known > Some(Term::HIGHEST_CLAIM) {
+            let message = format!("election: data.term: at most {}", Term::HIGHEST_CLAIM);
+            return refuse(&from, ErrorCode::BadFrame, message, Some("election".into()), out);
+        }
+        // It does not know yet whom it wants to replace.
+        if let (Some(leader), Some(known)) = (&self.leader, known)
+            && known < leader.term
+        {
+            let frame = announcement(leader);
+            return self.deliver(None, from, frame, out);
+        }
+        let Some(term) = self.last_term.max(known.unwrap_or_default()).next() else {
+            let message = "election: the terms have run out".to_owned();
+            return refuse(&from, ErrorCode::AnnouncementRefused, message, Some("election".into()), out);
+        };
+        self.last_term = term;
+        let top = serde_json::from_str(&ranks).unwrap_or_default();
+        let frame = election_frame(&ranks, term, &from);
+        self.election = Some(OpenElection { term, initiator: from.clone(), ranks, top, home: false });
+        out.push(Effect::Report(Report::Opened { term, initiator: from.clone() }));
+        self.launch(Token::Election(term), from.clone(), from, frame, out);
+    }
+
+    /// The holder has passed the election on, as a rule with itself added.
+    fn on_passed_on(&mut self, token: &Token, ranks: String, added: Option<Candidate>, out: &mut Effects) {
+        let (Some(open), Some(passage)) = (&mut self.election, self.tokens.get_mut(token)) else { return };
+        if let Some(added) = added {
+            let best = open.top.first().map(|top| top.rank);
+            if best < Some(added.rank) {
+                open.top.clear();
+            }
+            if best <= Some(added.rank) {
+                open.top.push(added);
+            }
+        }
+        passage.frame = election_frame(&ranks, open.term, &open.initiator);
+        open.ranks = ranks;
+        self.hand_on(token, out);
+    }
+
+    pub(super) fn on_not_announced(&mut self, term: Term, out: &mut Effects) {
+        if self.election.as_ref().is_some_and(|open| open.term == term && open.home) {
+            self.close(Why::Stalled, out);
+        }
+    }
+
+    /// Ends the open election without a leader. The next start opens a new term.
+    pub(super) fn close(&mut self, why: Why, out: &mut Effects) {
+        let Some(open) = self.election.take() else { return };
+        self.withdraw(&Token::Election(open.term), out);
+        if open.home {
+            out.push(Effect::CancelTimer(Timer::Announce(open.term)));
+        }
+        out.push(Effect::Report(Report::Closed { term: open.term, why }));
+    }
+}
+
+/// Announcements, checks, answers, resignations.
+impl Relay {
+    pub(super) fn on_new_leader(&mut self, from: ClientId, said: NewLeader, out: &mut Effects) {
+        let passed_on = self.held_by(&from).into_iter().find(|token| match token {
+            Token::Announcement(term) => said.term.is_none_or(|said| said == *term),
+            _ => false,
+        });
+        if let Some(token) = passed_on {
+            return self.hand_on(&token, out);
+        }
+        if self.accepted.iter().any(|(id, term)| *id == said.leader_id && said.term == Some(*term)) {
+            return absorb(from, "newLeader", "it is announced already", out);
+        }
+        match self.accept(&from, &said) {
+            Ok((open, leader)) => self.on_accepted(open, leader, out),
+            Err(problem) => {
+                let message = format!("newLeader: {problem}");
+                refuse(&from, ErrorCode::AnnouncementRefused, message, Some("newLeader".into()), out);
+                let its_own = self
+                    .election
+                    .as_ref()
+                    .is_some_and(|open| open.initiator == from && said.term.is_none_or(|term| term == open.term));
+                if its_own {
+                    self.close(Why::Refused, out);
+                }
+            }
+        }
+    }
+
+    /// Whether this announcement counts.
+    fn accept(&self, from: &ClientId, said: &NewLeader) -> Result<(OpenElection, Leader), String> {
+        let Some(open) = &self.election else { return Err("no election is open".into()) };
+        if open.initiator != *from {
+            return Err(format!("the election of term {} was started by another member", open.term));
+        }
+        if said.term.is_some_and(|term| term != open.term) {
+            return Err(format!("the open election is of term {}", open.term));
+        }
+        if !open.home {
+            return Err(format!("the ranks of term {} are still being gathered", open.term));
+        }
+        if !open.top.iter().any(|entry| entry.client_id == said.leader_id) {
+            return Err("data.leaderId is not an entry with the highest rank".into());
+        }
+        if !self.roster.contains(&said.leader_id) {
+            return Err("data.leaderId has left the ring".into());
+        }
+        let leader = Leader { id: said.leader_id.clone(), term: open.term, announcer: from.clone() };
+        Ok((open.clone(), leader))
+    }
+
+    fn on_accepted(&mut self, open: OpenElection, leader: Leader, out: &mut Effects) {
+        self.election = None;
+        self.departed = None;
+        out.push(Effect::CancelTimer(Timer::Announce(open.term)));
+        let older: Vec<Token> =
+            self.tokens.names().filter(|token| matches!(token, Token::Announcement(_))).cloned().collect();
+        for token in older {
+            self.withdraw(&token, out);
+        }
+        self.accepted.push_back((leader.id.clone(), leader.term));
+        if self.accepted.len() > REMEMBERED {
+            self.accepted.pop_front();
+        }
+        out.push(Effect::Report(Report::Elected { leader: leader.id.clone(), term: leader.term }));
+        out.push(Effect::Report(Report::Changed));
+        let (frame, announcer) = (announcement(&leader), leader.announcer.clone());
+        let token = Token::Announcement(leader.term);
+        self.leader = Some(leader);
+        match self.config.routing {
+            Routing::Ring => self.launch(token, announcer.clone(), announcer, frame, out),
+            Routing::Direct => {
+                let everybody: Vec<ClientId> = self.roster.iter().cloned().collect();
+                for member in everybody {
+                    self.deliver(Some(announcer.clone()), member, frame.clone(), out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_check(
+        &mut self,
+        from: ClientId,
+        says_asker: Option<ClientId>,
+        check: CheckLeader,
+        out: &mut Effects,
+    ) {
+        let about_same = |token: &Token| match token {
+            Token::Check { leader, term, .. } => {
+                *leader == check.leader_id && check.term.is_none_or(|said| said == *term)
+            }
+            _ => false,
+        };
+        let mut passed_on: Vec<Token> = self.held_by(&from).into_iter().filter(about_same).collect();
+        // Of several held at once, the one that it says it is; any other will do.
+        passed_on
+            .sort_by_key(|token| !matches!(token, Token::Check { asker, .. } if Some(asker) == says_asker.as_ref()));
+        if let Some(token) = passed_on.first() {
+            return self.hand_on(token, out);
+        }
+        let term = match &self.leader {
+            Some(leader) if leader.id != check.leader_id || check.term.is_some_and(|said| said != leader.term) => {
+                let frame = announcement(leader);
+                return self.deliver(None, from, frame, out);
+            }
+            Some(leader) => leader.term,
+            None => self.last_term,
+        };
+        let leader = check.leader_id;
+        if !self.roster.contains(&leader) {
+            return absorb(from, "checkLeader", "there is no leader, and no such member", out);
+        }
+        let body = RingMessage::CheckLeader(CheckLeader { leader_id: leader.clone(), term: Some(term) });
+        let frame = text(Some(from.clone()), None, Body::Ring(body));
+        let token = Token::Check { asker: from.clone(), leader: leader.clone(), term };
+        self.route(token, from, leader, frame, out);
+    }
+
+    pub(super) fn on_answer(&mut self, from: ClientId, answer: AnswerLeader, out: &mut Effects) {
+        let passed_on = self.held_by(&from).into_iter().find(|token| match token {
+            Token::Answer { asker, term, .. } => {
+                *asker == answer.destination_id && answer.term.is_none_or(|said| said == *term)
+            }
+            _ => false,
+        });
+        if let Some(token) = passed_on {
+            return self.hand_on(&token, out);
+        }
+        let asker = answer.destination_id;
+        if !self.roster.contains(&asker) {
+            return absorb(from, "answerLeader", "who had asked is no member", out);
+        }
+        let (_, term) = self.leader_and_term();
+        let body = RingMessage::AnswerLeader(AnswerLeader { destination_id: asker.clone(), term: Some(term) });
+        let frame = text(Some(from.clone()), None, Body::Ring(body));
+        let token = Token::Answer { answerer: from.clone(), asker: asker.clone(), term };
+        self.route(token, from, asker, frame, out);
+    }
+
+    pub(super) fn on_resign(&mut self, from: &ClientId, left: LeaderLeft, out: &mut Effects) {
+        match self.leader.take_if(|leader| leader.id == *from && left.leader_id == *from && left.term == leader.term) {
+            Some(leader) => {
+                self.depose(LeaderLeft { leader_id: leader.id, term: leader.term, resigned: true }, out);
+                out.push(Effect::Report(Report::Changed));
+            }
+            None => {
+                let message = "leaderLeft: only the leader can resign, in its own term".to_owned();
+                refuse(from, ErrorCode::NotLeader, message, Some("leaderLeft".into()), out);
+            }
+        }
+    }
+}
+
+/// Movement.
+impl Relay {
+    fn holds(&self, id: &ClientId, token: &Token) -> bool {
+        self.roster.seat(id).is_some_and(|seat| self.tokens.is_held_at(seat, token))
+    }
+
+    fn held_by(&self, id: &ClientId) -> Vec<Token> {
+        self.roster.seat(id).map(|seat| self.tokens.held_at(seat)).unwrap_or_default()
+    }
+
+    /// A check or an answer: hop by hop, or straight to whom it names.
+    fn route(&mut self, token: Token, origin: ClientId, consumer: ClientId, frame: Arc<str>, out: &mut Effects) {
+        match self.config.routing {
+            Routing::Direct => self.deliver(Some(origin), consumer, frame, out),
+            Routing::Ring if self.tokens.contains(&token) => {
+                let method = if matches!(token, Token::Check { .. }) { "checkLeader" } else { "answerLeader" };
+                absorb(origin, method, "the same is on its way", out);
+            }
+            Routing::Ring => self.launch(token, origin, consumer, frame, out),
+        }
+    }
+
+    fn launch(&mut self, token: Token, origin: ClientId, consumer: ClientId, frame: Arc<str>, out: &mut Effects) {
+        let Some(start) = self.roster.seat(&origin) else { return };
+        self.tokens.insert(token.clone(), Passage::new(origin, start, consumer, frame));
+        self.hand_on(&token, out);
+    }
+
+    /// Hands a token to the next who can pass it on, or to its consumer.
+    pub(super) fn hand_on(&mut self, token: &Token, out: &mut Effects) {
+        while let Some((step, passage)) = self.tokens.step(token, &self.roster) {
+            let (frame, hand) = (passage.frame.clone(), passage.hand.clone());
+            match step {
+                Step::Member(id) => {
+                    let passes_on = self.connections.get(&id).is_some_and(
+                        |connection| matches!(connection, super::Connection::Member(member) if member.forwards),
+                    );
+                    match token {
+                        Token::Election(_) => {}
+                        _ if passes_on => {}
+                        // A classic member is told and does not tell the next one.
+                        Token::Announcement(_) => {
+                            self.deliver(Some(hand), id, frame, out);
+                            continue;
+                        }
+                        // Nor does it pass on these; it would answer a check that is not its own.
+                        Token::Check { .. } | Token::Answer { .. } => continue,
+                    }
+                    passage.hand = id.clone();
+                    out.push(Effect::SetTimer {
+                        timer: Timer::Hop(token.clone()),
+                        after: exactly(self.config.hop_timeout),
+                    });
+                    return self.deliver(Some(hand), id, frame, out);
+                }
+                Step::Consumer(id) => {
+                    self.withdraw(token, out);
+                    self.deliver(Some(hand), id, frame, out);
+                    return self.on_consumed(token, out);
+                }
+                Step::End => {
+                    self.withdraw(token, out);
+                    return self.on_ended(token, out);
+                }
+            }
+        }
+    }
+
+    fn on_consumed(&mut self, token: &Token, out: &mut Effects) {
+        if let (Token::Election(term), Some(open)) = (token, &mut self.election) {
+            open.home = true;
+            let after = exactly(self.config.hop_timeout);
+            out.push(Effect::SetTimer { timer: Timer::Announce(*term), after });
+        }
+        self.on_ended(token, out);
+    }
+
+    /// Its announcement has gone round: now everybody can be told that the leader has left.
+    fn on_ended(&mut self, token: &Token, out: &mut Effects) {
+        if matches!((token, &self.departed), (Token::Announcement(term), Some(left)) if left.term == *term) {
+            self.tell_departed(out);
+        }
+    }
+
+    pub(super) fn on_stalled(&mut self, token: &Token, out: &mut Effects) {
+        let Some(passage) = self.tokens.get_mut(token) else { return };
+        let repaired = Report::Repaired { token: token.clone(), holder: passage.hand.clone(), why: Why::Stalled };
+        out.push(Effect::Report(repaired));
+        self.hand_on(token, out);
+    }
+
+    pub(super) fn withdraw(&mut self, token: &Token, out: &mut Effects) {
+        if self.tokens.remove(token).is_some() {
+            out.push(Effect::CancelTimer(Timer::Hop(token.clone())));
+        }
+    }
+}
+
+fn announcement(leader: &Leader) -> Arc<str> {
+    let body = RingMessage::NewLeader(NewLeader { leader_id: leader.id.clone(), term: Some(leader.term) });
+    text(Some(leader.announcer.clone()), None, Body::Ring(body))
+}
+
+/// `ranks` is JSON that came in a frame.
+fn election_frame(ranks: &str, term: Term, initiator: &ClientId) -> Arc<str> {
+    let Ok(ranks) = serde_json::from_str::<&RawValue>(ranks) else { return "".into() };
+    text(Some(initiator.clone()), None, Body::Ring(RingMessage::Election(Election { ranks, term: Some(term) })))
+}
+
+/// A start has its sender for the only entry.
+fn is_start(ranks: &str, from: &ClientId) -> bool {
+    // A long array is no start; this spares parsing it.
+    const LONGEST_ENTRY: usize = 1024;
+    ranks.len() <= LONGEST_ENTRY
+        && serde_json::from_str::<[Candidate; 1]>(ranks).is_ok_and(|[entry]| entry.client_id == *from)
+}
+
+/// What the holder added to the array that it was given: itself, or nothing.
+/// Anything else is an error that says what was expected.
+///
+/// As a rule the new text is the given one with an entry appended, so that only
+/// this entry has to be parsed, however long the array.
+fn added(given: &str, ranks: &str, holder: &ClientId) -> Result<Option<Candidate>, String> {
+    let appended = given.strip_suffix(']').and_then(|given| ranks.strip_prefix(given));
+    let added = match appended {
+        Some("]") => vec![],
+        Some(tail) if tail.starts_with(',') => {
+            serde_json::from_str::<Vec<Candidate>>(&format!("[{}", &tail[1..])).map_err(|error| error.to_string())?
+        }
+        _ => {
+            let given: Vec<Candidate> = serde_json::from_str(given).unwrap_or_default();
+            let mut new: Vec<Candidate> = serde_json::from_str(ranks).map_err(|error| error.to_string())?;
+            if new.first() != given.first() {
+                return Err("expected the initiator's entry first".into());
+            }
+            for entry in &given {
+                let Some(at) = new.iter().position(|other| other == entry) else {
+                    return Err("expected every entry that was there, unchanged".into());
+                };
+                new.swap_remove(at);
+            }
+            new
+        }
+    };
+    match &added[..] {
+        [] => Ok(None),
+        [entry] if entry.client_id == *holder => Ok(Some(entry.clone())),
+        _ => Err("expected the entries that were there, and the sender's own added".into()),
+    }
+}

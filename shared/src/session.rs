@@ -1,0 +1,128 @@
+//! A client's side of its connection to a hub: what frames mean to the election,
+//! and the election's messages as frames. The client's transport and the simulator
+//! both speak through it.
+
+use thiserror::Error;
+
+use crate::election::eligible_array::{EligibleArray, Event, Hub, Joined, Sent};
+use crate::id::{Name, Rank, Term};
+use crate::machine::Input;
+use crate::message::{Greeting, Routing};
+use crate::wire::{self, Body, DecodeError, ErrorFrame, Frame};
+
+/// What a client says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// What it stands with.
+    pub rank: Rank,
+    /// What people call it.
+    pub name: Name,
+}
+
+/// What a frame from the hub means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// We are welcome: send this greeting, then hand the machine this input.
+    Welcome {
+        /// The text to send.
+        greeting: String,
+        /// The input.
+        joined: Joined,
+    },
+    /// Hand the machine this input.
+    Input(Input<EligibleArray>),
+    /// The hub complains; for the log.
+    Error(ErrorFrame),
+    /// Nothing for an election.
+    Nothing,
+}
+
+/// Why a text is nothing that a hub says.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotAHub {
+    /// No frame at all, or a broken one.
+    #[error(transparent)]
+    Frame(#[from] DecodeError),
+    /// A welcome has to say who we are.
+    #[error("welcome: expected a clientId")]
+    NoClientId,
+}
+
+/// Takes in a frame. `newest` is the newest term that the machine knows.
+///
+/// # Errors
+///
+/// The text is no frame. A method that we do not know is an error too; a caller
+/// should log and pass over what it cannot read, for hubs may be newer than us.
+pub fn hear(text: &str, introduction: &Introduction, newest: Term) -> Result<Heard, NotAHub> {
+    let Frame { sender_id, client_id, body } = wire::decode(text)?;
+    Ok(match body {
+        Body::Welcome(welcome) => {
+            let me = client_id.ok_or(NotAHub::NoClientId)?;
+            let joined = Joined {
+                me,
+                // A hub that does not say is a classic one.
+                routing: welcome.relay.unwrap_or(Routing::Direct),
+                counts_terms: welcome.term.is_some(),
+                leader: welcome.leader_id.map(|leader| (leader, welcome.term)),
+            };
+            Heard::Welcome { greeting: greeting(introduction, newest), joined }
+        }
+        Body::Response(response) => match response.leader_id {
+            Some(leader) => Heard::Input(Input::Event(Event::Told { leader, term: response.term })),
+            None => Heard::Nothing,
+        },
+        Body::Ring(message) => Heard::Input(Input::Message { from: Hub, message: Sent { origin: sender_id, message } }),
+        Body::Error(error) => Heard::Error(error),
+        Body::Greeting(_) | Body::Relayed(_) | Body::RingChanged(_) => Heard::Nothing,
+    })
+}
+
+/// What joins us.
+fn greeting(introduction: &Introduction, newest: Term) -> String {
+    let greeting = Greeting {
+        rank: Some(introduction.rank),
+        name: Some(introduction.name.clone()),
+        forwards: true,
+        term: Some(newest),
+    };
+    wire::encode::<()>(&Frame { sender_id: None, client_id: None, body: Body::Greeting(greeting) })
+}
+
+/// A message of the machine as a frame.
+pub fn say(sent: Sent) -> String {
+    wire::encode(&Frame { sender_id: sent.origin, client_id: None, body: Body::Ring(sent.message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ClientId;
+
+    fn heard(text: &str) -> Result<Heard, NotAHub> {
+        let introduction = Introduction { rank: 7.into(), name: Name::new("blue").unwrap() };
+        hear(text, &introduction, Term::new(4).unwrap())
+    }
+
+    #[test]
+    fn our_hub_and_a_classic_one_welcome_differently() {
+        let ours = r#"{"method":"welcome","clientId":"b","data":{"ring":"default","members":[],"leaderId":null,"term":0,"relay":"ring"},"senderId":null}"#;
+        let classic = r#"{"method":"welcome","clientId":"b"}"#;
+        for (text, routing, counts_terms) in [(ours, Routing::Ring, true), (classic, Routing::Direct, false)] {
+            let Ok(Heard::Welcome { greeting, joined }) = heard(text) else { panic!("{text}") };
+            let me = ClientId::new("b").unwrap();
+            assert_eq!(joined, Joined { me, routing, counts_terms, leader: None });
+            assert_eq!(
+                greeting,
+                r#"{"method":"greeting","data":{"rank":7,"name":"blue","forwards":true,"term":4},"senderId":null}"#
+            );
+        }
+        assert_eq!(heard(r#"{"method":"welcome"}"#), Err(NotAHub::NoClientId));
+    }
+
+    #[test]
+    fn what_is_for_spectators_is_nothing() {
+        let ring = r#"{"method":"ring","data":{"ring":"default","members":[],"leaderId":null,"term":0}}"#;
+        assert_eq!(heard(ring), Ok(Heard::Nothing));
+    }
+}
