@@ -1,2 +1,161 @@
-//! Placeholder.
-fn main() {}
+//! `ringleader-hub`: flags, logs and signals around [`ringleader_hub::run`].
+
+use std::io::{IsTerminal, stderr, stdout};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use ringleader_hub::Config;
+use ringleader_shared::message::Routing;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// The hub of a Ringleader ring: keeps the ordered list of members and relays
+/// their frames. HTTP and WebSocket on one port.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+const EXAMPLES: &str = "Examples:
+  ringleader-hub                              serve on port 8080
+  ringleader-hub --listen 127.0.0.1:0         any free port; stdout says which
+  curl localhost:8080/rings/default/leader    who leads
+  ringleader-hub healthcheck                  exit 0 if the hub on port 8080 is well";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the hub on this machine whether it is well: exit code 0 if so, 1 if not.
+    Healthcheck {
+        /// Where the hub listens.
+        #[arg(long, value_name = "ADDRESS:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
+        listen: SocketAddr,
+    },
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen. Port 0 takes any free port.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// How frames are passed on: hop by hop round the ring, or the classic way.
+    #[arg(long, env = "RINGLEADER_RELAY", default_value = "ring")]
+    relay: Relay,
+    /// A web origin, such as http://lab.example, whose pages may join; `*` for all.
+    /// The hub's own pages may, and what is no browser; everybody may watch.
+    #[arg(long, value_name = "ORIGIN", env = "RINGLEADER_ALLOW_ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// How logs, which go to stderr, are written.
+    #[arg(long, env = "RINGLEADER_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, or a filter such as
+    /// ringleader_hub=trace (every frame).
+    #[arg(long, value_name = "FILTER", env = "RINGLEADER_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Relay {
+    Ring,
+    Direct,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One thread: a ring has one owner, and frames that need not cross threads are
+/// handed on faster than ones that do (`cargo bench -p ringleader-hub`).
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let done = match Cli::parse() {
+        Cli { command: Some(Command::Healthcheck { listen }), .. } => healthcheck(listen).await,
+        Cli { command: None, serve } => run(serve).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringleader-hub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(serve: Serve) -> anyhow::Result<()> {
+    start_logs(&serve)?;
+    let listener = TcpListener::bind(serve.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (choose another with --listen)", serve.listen))?;
+    let address = listener.local_addr()?;
+    let routing = match serve.relay {
+        Relay::Ring => Routing::Ring,
+        Relay::Direct => Routing::Direct,
+    };
+    info!(relay = ?routing, "listening on ws://{address}");
+    // For programs; a person at a terminal has the log.
+    if !stdout().is_terminal() {
+        println!("listening on ws://{address}");
+    }
+    let shutdown = CancellationToken::new();
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let told = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => info!("told to stop (SIGTERM)"),
+            _ = interrupted.recv() => info!("told to stop (Ctrl-C)"),
+        }
+        told.cancel();
+    });
+    let config = Config { routing, allow_origins: serve.allow_origin, ..Config::default() };
+    ringleader_hub::run(listener, config, shutdown).await;
+    info!("stopped");
+    Ok(())
+}
+
+fn start_logs(serve: &Serve) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&serve.log)
+        .with_context(|| format!("--log: expected a level such as info, or a filter; got {:?}", serve.log))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    match serve.log_format {
+        LogFormat::Text => logs.with_ansi(stderr().is_terminal()).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    let ask = async {
+        let stream = TcpStream::connect(address).await?;
+        let (mut hub, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = hyper::Request::get("/healthz").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
+        anyhow::Ok(hub.send_request(request).await?.status())
+    };
+    let status = tokio::time::timeout(Duration::from_secs(2), ask)
+        .await
+        .with_context(|| format!("the hub at {address} does not answer"))?
+        .with_context(|| format!("no hub at {address}"))?;
+    if !status.is_success() {
+        bail!("the hub at {address} answers {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The task that owns a ring's relay: it tells the relay what happens, one thing
+//! at a time, and performs the effects.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ringleader_shared::id::ClientId;
+use ringleader_shared::machine::{Effect, Input, Machine};
+use ringleader_shared::message::Member;
+use ringleader_shared::relay::{self, Event, Relay, Report, Why};
+use ringleader_shared::wire::{self, Body, Frame, Relayed, RingChanged};
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tracing::{debug, info, trace, warn};
+
+use crate::Config;
+use crate::outbox::Outbox;
+use crate::timers::Timers;
+
+/// How many things may be taken in before spectators are told of the ring.
+const BATCH: usize = 256;
+
+/// What a ring's task is told.
+pub enum Happening {
+    /// A WebSocket is open.
+    Connected {
+        /// Its id, newly drawn.
+        id: ClientId,
+        /// Where to put what is for it.
+        outbox: Arc<Outbox>,
+        /// Whether it may become a member.
+        may_join: bool,
+        /// Whether it wants to see what spectators see until it joins.
+        watches: bool,
+    },
+    /// It sent a text.
+    Frame { id: ClientId, text: Utf8Bytes },
+    /// It is gone.
+    Left { id: ClientId },
+    /// Somebody wants to know.
+    Asked(oneshot::Sender<Snapshot>),
+}
+
+/// A ring at one moment.
+pub struct Snapshot {
+    /// As spectators are told.
+    pub ring: RingChanged,
+    /// Since when each member is one, in the same order.
+    pub joined: Vec<Instant>,
+}
+
+struct Driver {
+    name: String,
+    relay: Relay,
+    timers: Timers,
+    outboxes: HashMap<ClientId, Arc<Outbox>>,
+    /// Those of them that are shown what goes on.
+    spectators: HashMap<ClientId, Arc<Outbox>>,
+    joined: HashMap<ClientId, Instant>,
+    /// Whether spectators have yet to be told of the ring as it is.
+    changed: bool,
+}
+
+/// Drives a ring until nobody can reach it any more.
+pub async fn run(name: String, config: Config, mut inbox: mpsc::Receiver<Happening>, pristine: Arc<AtomicBool>) {
+    let mut driver = Driver::new(name, &config);
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            timer = driver.timers.next() => driver.feed(Input::Timeout(timer)),
+            count = inbox.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return;
+                }
+                for happening in batch.drain(..) {
+                    driver.on_happening(happening);
+                }
+            }
+        }
+        driver.show_ring();
+        pristine.store(driver.relay.is_pristine(), Ordering::Release);
+    }
+}
+
+impl Driver {
+    fn new(name: String, config: &Config) -> Self {
+        let relay = Relay::new(relay::Config {
+            ring: name.clone(),
+            routing: config.routing,
+            hop_timeout: config.limits.hop_timeout,
+            max_members: config.limits.members,
+        });
+        Driver {
+            name,
+            relay,
+            timers: Timers::default(),
+            outboxes: HashMap::new(),
+            spectators: HashMap::new(),
+            joined: HashMap::new(),
+            changed: false,
+        }
+    }
+
+    fn on_happening(&mut self, happening: Happening) {
+        match happening {
+            Happening::Connected { id, outbox, may_join, watches } => {
+                self.outboxes.insert(id.clone(), outbox.clone());
+                self.feed(Input::Event(Event::Connected { id: id.clone(), may_join }));
+                if watches {
+                    self.spectators.insert(id, outbox);
+                }
+            }
+            Happening::Frame { id, text } => self.feed(Input::Message { from: id, message: text.as_str().into() }),
+            Happening::Left { id } => {
+                self.outboxes.remove(&id);
+                self.spectators.remove(&id);
+                self.feed(Input::Event(Event::Left(id)));
+            }
+            Happening::Asked(reply) => {
+                let ring = self.relay.snapshot();
+                let now = Instant::now();
+                let since = |member: &Member| self.joined.get(&member.client_id).copied().unwrap_or(now);
+                let joined = ring.members.iter().map(since).collect();
+                // Whoever asked may have gone away meanwhile.
+                let _ = reply.send(Snapshot { ring, joined });
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input<Relay>) {
+        for effect in self.relay.handle(input) {
+            match effect {
+                Effect::Send { to, message } => {
+                    if let Some(outbox) = self.outboxes.get(&to) {
+                        outbox.push((&*message).into());
+                    }
+                }
+                // The relay leaves nothing to chance: its ranges are empty.
+                Effect::SetTimer { timer, after } => self.timers.set(timer, after.start),
+                Effect::CancelTimer(timer) => self.timers.cancel(&timer),
+                Effect::Report(report) => self.on_report(report),
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        let ring = &self.name;
+        match report {
+            Report::Joined(member) => {
+                self.spectators.remove(&member.client_id);
+                self.joined.insert(member.client_id.clone(), Instant::now());
+                info!(ring, id = %member.client_id, name = name(&member), rank = rank(&member), "joined");
+            }
+            Report::Left(member) => {
+                self.joined.remove(&member.client_id);
+                info!(ring, id = %member.client_id, name = name(&member), "left");
+            }
+            Report::Changed => self.changed = true,
+            Report::Relayed { seq, from, to, frame } => self.show(seq, from, to, &frame),
+            Report::Opened { term, initiator } => info!(ring, %term, %initiator, "election"),
+            Report::Elected { leader, term } => info!(ring, %term, %leader, "elected"),
+            Report::Closed { term, why } => {
+                let why = match why {
+                    Why::Left => "its initiator left",
+                    Why::Stalled => "its initiator announced nobody in time",
+                    Why::Refused => "its announcement was refused",
+                };
+                warn!(ring, %term, "election over without a leader: {why}");
+            }
+            Report::LeaderLeft(left) => {
+                info!(ring, term = %left.term, leader = %left.leader_id, resigned = left.resigned, "leader left");
+            }
+            Report::Repaired { token, holder, why } => {
+                let why = if why == Why::Left { "left" } else { "kept it too long" };
+                warn!(ring, %holder, "{token} handed on: its holder {why}");
+            }
+            Report::Absorbed { from, method, why } => debug!(ring, %from, method, "absorbed: {why}"),
+            Report::Refused { from, error } => warn!(ring, %from, code = ?error.code, "refused: {}", error.message),
+        }
+    }
+
+    /// Shows spectators a frame that was handed on.
+    fn show(&mut self, seq: u64, from: Option<ClientId>, to: ClientId, frame: &str) {
+        trace!(ring = self.name, seq, from = from.as_ref().map(ClientId::as_str), %to, "{frame}");
+        if self.spectators.is_empty() {
+            return;
+        }
+        // So that nobody sees a frame go to a member that it has not heard of.
+        self.show_ring();
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        match RawValue::from_string(frame.to_owned()) {
+            Ok(frame) => self.tell_spectators(Body::Relayed(Relayed { seq, at, from, to, frame })),
+            Err(error) => warn!(ring = self.name, "a frame that is no JSON was relayed: {error}"),
+        }
+    }
+
+    fn show_ring(&mut self) {
+        if std::mem::take(&mut self.changed) && !self.spectators.is_empty() {
+            self.tell_spectators(Body::RingChanged(self.relay.snapshot()));
+        }
+    }
+
+    /// One text, encoded once and shared by all of them.
+    fn tell_spectators(&self, body: Body<()>) {
+        let text: Utf8Bytes = wire::encode(&Frame { sender_id: None, client_id: None, body }).into();
+        for outbox in self.spectators.values() {
+            outbox.push(text.clone());
+        }
+    }
+}
+
+fn name(member: &Member) -> Option<&str> {
+    member.name.as_ref().map(|name| name.as_str())
+}
+
+fn rank(member: &Member) -> Option<String> {
+    member.rank.map(|rank| rank.to_string())
+}

@@ -1,0 +1,202 @@
+//! One WebSocket: what comes in goes to the ring's task, what the ring's task put
+//! into the outbox goes out. Pings, silence, slowness and goodbyes are seen to here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use ringleader_shared::id::ClientId;
+use ringleader_shared::wire::MAX_FRAME_BYTES;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::Limits;
+use crate::driver::Happening;
+use crate::outbox::{Outbox, TooSlow};
+use crate::rings::Ring;
+
+/// Who a connection is, and what it may do.
+pub struct Visitor {
+    pub id: ClientId,
+    pub ring: Ring,
+    pub may_join: bool,
+    pub watches: bool,
+}
+
+/// A buffer of this size is filled with zeros before every read, and kept for as
+/// long as the connection lasts: the default of 128 KiB costs time and memory.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// How long to wait for the other side to have read our goodbye.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Why a connection ended.
+enum End {
+    /// The other side closed it.
+    Closed,
+    /// It broke.
+    Broken(String),
+    /// Nothing was heard for that long.
+    Silent(Duration),
+    /// It does not take what is for it.
+    TooSlow,
+    /// It sent what no WebSocket may.
+    Refused(CloseCode, String),
+    /// The hub ends.
+    Shutdown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Closed => f.write_str("closed by the other side"),
+            End::Broken(error) => write!(f, "connection broken: {error}"),
+            End::Silent(silence) => write!(f, "silent for {}", humantime::format_duration(*silence)),
+            End::TooSlow => f.write_str("too slow: it does not take what is for it"),
+            End::Refused(_, why) => write!(f, "closed: {why}"),
+            End::Shutdown => f.write_str("the hub ends"),
+        }
+    }
+}
+
+/// Serves a WebSocket to its end. `read` is what came with the handshake's last bytes.
+pub async fn run(stream: TcpStream, read: Vec<u8>, visitor: Visitor, limits: &Limits, shutdown: &CancellationToken) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES));
+    let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
+    let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
+    let Visitor { id, ring, may_join, watches } = visitor;
+    ring.tell(Happening::Connected { id: id.clone(), outbox: outbox.clone(), may_join, watches }).await;
+    let mut connection = Connection { socket, ring, id, outbox, limits };
+    let end = tokio::select! {
+        end = connection.serve() => end,
+        () = shutdown.cancelled() => End::Shutdown,
+    };
+    match end {
+        End::Closed | End::Shutdown => debug!(id = %connection.id, "{end}"),
+        _ => warn!(id = %connection.id, "{end}"),
+    }
+    let Connection { socket, ring, id, .. } = connection;
+    ring.tell(Happening::Left { id }).await;
+    goodbye(socket, &end).await;
+}
+
+struct Connection<'a> {
+    socket: WebSocketStream<TcpStream>,
+    ring: Ring,
+    id: ClientId,
+    outbox: Arc<Outbox>,
+    limits: &'a Limits,
+}
+
+impl Connection<'_> {
+    async fn serve(&mut self) -> End {
+        let mut pings = self.pings();
+        let mut heard = Instant::now();
+        loop {
+            let done = tokio::select! {
+                message = self.socket.next() => {
+                    heard = Instant::now();
+                    self.on_message(message).await
+                }
+                taken = self.outbox.take() => match taken {
+                    Ok(frames) => self.write(frames).await,
+                    Err(TooSlow) => Err(End::TooSlow),
+                },
+                _ = pings.tick() => {
+                    if heard.elapsed() >= self.limits.silence {
+                        Err(End::Silent(self.limits.silence))
+                    } else {
+                        self.ping().await
+                    }
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    fn pings(&self) -> Interval {
+        let period = self.limits.ping_interval;
+        let mut pings = interval_at(Instant::now() + period, period);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pings
+    }
+
+    async fn on_message(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
+            // Some stacks send text as binary. What is no UTF-8 is refused further in.
+            Some(Ok(Message::Binary(bytes))) => Utf8Bytes::from(String::from_utf8_lossy(&bytes).into_owned()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
+            Some(Ok(Message::Close(_))) | None => return Err(End::Closed),
+            Some(Err(error)) => return Err(end_of(error)),
+        };
+        self.ring.tell(Happening::Frame { id: self.id.clone(), text }).await;
+        Ok(())
+    }
+
+    /// Everything that waits, with one flush.
+    async fn write(&mut self, frames: Vec<Utf8Bytes>) -> Result<(), End> {
+        let socket = &mut self.socket;
+        let written = timeout(self.limits.write_deadline, async {
+            for frame in frames {
+                socket.feed(Message::Text(frame)).await?;
+            }
+            socket.flush().await
+        });
+        written.await.map_err(|_| End::TooSlow)?.map_err(end_of)
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        let sent = timeout(self.limits.write_deadline, self.socket.send(Message::Ping(Default::default())));
+        sent.await.map_err(|_| End::TooSlow)?.map_err(end_of)
+    }
+}
+
+/// RFC 6455 section 7.4.1 has the codes.
+fn end_of(error: Error) -> End {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => End::Closed,
+        Error::Io(error) => End::Broken(error.to_string()),
+        Error::Capacity(error) => End::Refused(CloseCode::Size, error.to_string()),
+        Error::Utf8(_) => End::Refused(CloseCode::Invalid, "a text message that is not UTF-8".into()),
+        Error::Protocol(error) => End::Refused(CloseCode::Protocol, error.to_string()),
+        error => End::Broken(error.to_string()),
+    }
+}
+
+/// Says why, and gives the other side a moment to read it: closing a socket with
+/// unread bytes in it would throw our last words away.
+async fn goodbye(mut socket: WebSocketStream<TcpStream>, end: &End) {
+    let (code, reason) = match end {
+        End::Closed => (CloseCode::Normal, String::new()),
+        End::Broken(_) => return,
+        End::Silent(_) | End::TooSlow => (CloseCode::Policy, end.to_string()),
+        End::Refused(code, why) => (*code, why.clone()),
+        End::Shutdown => (CloseCode::Away, end.to_string()),
+    };
+    let close = CloseFrame { code, reason: reason.into() };
+    let _ = timeout(LINGER, async {
+        // Where the other side closed, this sends the answer that is due.
+        let _ = socket.close(Some(close)).await;
+        if matches!(end, End::Closed) {
+            return;
+        }
+        let mut rest = [0; READ_BUFFER_BYTES];
+        while socket.get_mut().read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    })
+    .await;
+}
