@@ -1,1 +1,186 @@
-//! Placeholder.
+//! A member of a ring: join it, watch who leads, leave it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use ringleader_client::{Config, Role};
+//!
+//! let membership = ringleader_client::join(Config::new("ws://localhost:8080".parse()?));
+//! let mut status = membership.status();
+//! while status.changed().await.is_ok() {
+//!     let status = status.borrow_and_update().clone();
+//!     if status.role == Role::Leader {
+//!         println!("I lead, term {}", status.term);
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! **What this does not promise.** A leader that is cut off, or asleep, may believe
+//! in itself for a while after another was elected. Whatever it acts on should
+//! compare the term: it is the fencing token, and only rises.
+//!
+//! - [`join`], [`Membership`], [`Status`]: this file, all that a program needs.
+//! - [`transport`]: how frames travel.
+//! - `driver`: the loop that runs the machine. What it decides is decided by
+//!   [`ringleader_shared::election::eligible_array`].
+//! - `timers`: the machine's timers on tokio's clock.
+
+mod driver;
+mod timers;
+pub mod transport;
+
+use std::time::{Duration, SystemTime};
+
+use rand::RngExt;
+use ringleader_shared::id::{ClientId, MAX_NAME_BYTES, Name, Rank, Term};
+use ringleader_shared::session::Introduction;
+use serde::Serialize;
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use ringleader_shared::election::eligible_array::{Role, Timing};
+use transport::hub::HubUrl;
+
+/// How to join.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the hub is.
+    pub hub: HubUrl,
+    /// What to stand with: the highest leads. Drawn by [`Config::new`].
+    pub rank: Rank,
+    /// What people call this member.
+    pub name: Name,
+    /// How long to wait for what.
+    pub timing: Timing,
+}
+
+impl Config {
+    /// A rank drawn from 1 to 9999, the host's name and process id for a name, and
+    /// the usual times.
+    pub fn new(hub: HubUrl) -> Self {
+        Config { hub, rank: draw_rank(), name: own_name(), timing: Timing::default() }
+    }
+}
+
+/// A rank from 1 to 9999: short enough to read. Ties are broken by id.
+pub fn draw_rank() -> Rank {
+    rand::rng().random_range(1..=9999_u32).into()
+}
+
+/// The host's name, which in a container is its id; elsewhere with the process id
+/// appended, so that `kill` is easy to aim.
+pub fn own_name() -> Name {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let suffix = match std::process::id() {
+        1 => String::new(), // the first process of a container
+        id => format!("-{id}"),
+    };
+    let mut host: String = host.chars().filter(|c| !c.is_control()).collect();
+    while host.len() + suffix.len() > MAX_NAME_BYTES {
+        host.pop();
+    }
+    // Nothing is left to go wrong but an empty host name in a container.
+    Name::new(host + &suffix).or_else(|_| Name::new("member")).expect("a short text")
+}
+
+/// What a member believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What it is itself.
+    pub role: Role,
+    /// Whom it holds for the leader.
+    pub leader: Option<ClientId>,
+    /// In which term; without a leader, the newest term that it knew a leader of.
+    pub term: Term,
+    /// Its id on this connection or the last one; `None` before the first.
+    pub client_id: Option<ClientId>,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// A change of what a member believes, as a line of JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusLine<'a> {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Its id.
+    pub client_id: Option<&'a ClientId>,
+    /// Its name.
+    pub name: &'a Name,
+    /// `leader`, `follower`, `candidate` or `disconnected`.
+    pub role: &'static str,
+    /// The term.
+    pub term: Term,
+    /// Whom it holds for the leader.
+    pub leader_id: Option<&'a ClientId>,
+}
+
+impl Status {
+    /// As a line for programs.
+    pub fn line<'a>(&'a self, name: &'a Name) -> StatusLine<'a> {
+        let since = self.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        StatusLine {
+            at: since.as_millis() as u64,
+            client_id: self.client_id.as_ref(),
+            name,
+            role: match self.role {
+                Role::Leader => "leader",
+                Role::Follower => "follower",
+                Role::Candidate => "candidate",
+                Role::Disconnected => "disconnected",
+            },
+            term: self.term,
+            leader_id: self.leader.as_ref(),
+        }
+    }
+}
+
+/// A member at work. Dropping it leaves the ring, without waiting for it to be done.
+#[derive(Debug)]
+pub struct Membership {
+    status: watch::Receiver<Status>,
+    changes: broadcast::Receiver<Status>,
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// How many changes may wait for a reader of [`Membership::changes`].
+const CHANGES: usize = 1024;
+
+/// How long leaving may take.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Connects to the hub, joins its ring, takes part in elections, and connects
+/// again whenever the connection is lost, until told to leave. Needs a tokio runtime.
+pub fn join(config: Config) -> Membership {
+    let nowhere =
+        Status { role: Role::Disconnected, leader: None, term: Term::NONE, client_id: None, since: SystemTime::now() };
+    let (status_sender, status) = watch::channel(nowhere);
+    let (changes_sender, changes) = broadcast::channel(CHANGES);
+    let (leave, told_to_leave) = oneshot::channel();
+    let introduction = Introduction { rank: config.rank, name: config.name };
+    let driver = driver::Driver::new(introduction, config.timing, status_sender, changes_sender);
+    let task = tokio::spawn(driver.run(config.hub, told_to_leave));
+    Membership { status, changes, leave, task }
+}
+
+impl Membership {
+    /// What the member believes, the newest only.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Every change of what it believes, from now on. A reader that is more than
+    /// 1024 behind is told how many it missed.
+    pub fn changes(&self) -> broadcast::Receiver<Status> {
+        self.changes.resubscribe()
+    }
+
+    /// Leaves the ring: a leader resigns first, so that the others elect at once.
+    pub async fn leave(self) {
+        // An error means that the task has ended, which is what is asked for.
+        let _ = self.leave.send(());
+        let _ = tokio::time::timeout(LEAVE, self.task).await;
+    }
+}

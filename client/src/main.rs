@@ -1,2 +1,65 @@
-//! Placeholder.
-fn main() {}
+//! `ringleader`: a member of a ring, and what helps to watch one.
+
+mod commands;
+mod logs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use commands::{demo, join, watch};
+
+/// Leader election over WebSockets. Without a command: join a ring.
+#[derive(Parser)]
+#[command(name = "ringleader", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    join: join::JoinArgs,
+    #[command(flatten)]
+    logs: logs::LogArgs,
+}
+
+const EXAMPLES: &str = "Examples:
+  ringleader demo                              a hub and five members on this machine
+  ringleader --hub ws://localhost:8080         join the ring of that hub
+  ringleader join --rank 7 --name blue --json  print a line whenever its belief changes
+  ringleader watch                             print the frames as they go round";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Join a ring and take part in its elections, until stopped.
+    Join(Box<join::JoinArgs>),
+    /// Print the traffic of a ring, without taking part.
+    Watch(watch::WatchArgs),
+    /// Run a hub and some members on this machine, to watch and to break.
+    Demo(demo::DemoArgs),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Cli { command, join, logs } = Cli::parse();
+    let done = match command.unwrap_or(Command::Join(Box::new(join))) {
+        Command::Join(args) => join::run(*args, &logs).await,
+        Command::Watch(args) => watch::run(args, &logs).await,
+        Command::Demo(args) => demo::run(args, &logs).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringleader: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_fit_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -2,10 +2,12 @@
 //! and the election's messages as frames. The client's transport and the simulator
 //! both speak through it.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use crate::election::eligible_array::{EligibleArray, Event, Hub, Joined, Sent};
-use crate::id::{Name, Rank, Term};
+use crate::id::{ClientId, Name, Rank, Term};
 use crate::machine::Input;
 use crate::message::{Greeting, Routing};
 use crate::wire::{self, Body, DecodeError, ErrorFrame, Frame};
@@ -28,6 +30,8 @@ pub enum Heard {
         greeting: String,
         /// The input.
         joined: Joined,
+        /// What the members are called that the hub told of.
+        members: BTreeMap<ClientId, Name>,
     },
     /// Hand the machine this input.
     Input(Input<EligibleArray>),
@@ -66,7 +70,9 @@ pub fn hear(text: &str, introduction: &Introduction, newest: Term) -> Result<Hea
                 counts_terms: welcome.term.is_some(),
                 leader: welcome.leader_id.map(|leader| (leader, welcome.term)),
             };
-            Heard::Welcome { greeting: greeting(introduction, newest), joined }
+            let members = welcome.members.unwrap_or_default();
+            let members = members.into_iter().filter_map(|member| Some((member.client_id, member.name?))).collect();
+            Heard::Welcome { greeting: greeting(introduction, newest), joined, members }
         }
         Body::Response(response) => match response.leader_id {
             Some(leader) => Heard::Input(Input::Event(Event::Told { leader, term: response.term })),
@@ -97,7 +103,6 @@ pub fn say(sent: Sent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ClientId;
 
     fn heard(text: &str) -> Result<Heard, NotAHub> {
         let introduction = Introduction { rank: 7.into(), name: Name::new("blue").unwrap() };
@@ -109,7 +114,7 @@ mod tests {
         let ours = r#"{"method":"welcome","clientId":"b","data":{"ring":"default","members":[],"leaderId":null,"term":0,"relay":"ring"},"senderId":null}"#;
         let classic = r#"{"method":"welcome","clientId":"b"}"#;
         for (text, routing, counts_terms) in [(ours, Routing::Ring, true), (classic, Routing::Direct, false)] {
-            let Ok(Heard::Welcome { greeting, joined }) = heard(text) else { panic!("{text}") };
+            let Ok(Heard::Welcome { greeting, joined, .. }) = heard(text) else { panic!("{text}") };
             let me = ClientId::new("b").unwrap();
             assert_eq!(joined, Joined { me, routing, counts_terms, leader: None });
             assert_eq!(

@@ -1,0 +1,5 @@
+//! What `ringleader` can do: one file a command.
+
+pub mod demo;
+pub mod join;
+pub mod watch;

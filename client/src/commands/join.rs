@@ -1,0 +1,148 @@
+//! `ringleader join`: a thin user of the library.
+
+use std::io::{Write, stdout};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ringleader_client::transport::hub::HubUrl;
+use ringleader_client::{Config, Membership, Timing, draw_rank, own_name};
+use ringleader_shared::id::{Name, Rank};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{info, warn};
+
+use crate::logs;
+
+/// Where a ring is: the same for every command that goes to a hub.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Where {
+    /// Where the hub is.
+    #[arg(long, value_name = "URL", env = "RINGLEADER_HUB", default_value = "ws://localhost:8080")]
+    pub hub: HubUrl,
+    /// Which of its rings.
+    #[arg(long, value_name = "NAME", env = "RINGLEADER_RING", default_value = "default", value_parser = ring_name)]
+    pub ring: String,
+}
+
+impl Where {
+    pub fn url(self) -> HubUrl {
+        self.hub.with_ring(&self.ring)
+    }
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct JoinArgs {
+    #[command(flatten)]
+    place: Where,
+    /// What to stand with: the highest rank leads, ties are broken by id. [default: drawn from 1 to 9999]
+    #[arg(long, value_name = "N", env = "RINGLEADER_RANK", allow_negative_numbers = true)]
+    rank: Option<Rank>,
+    /// What people call this member. [default: the host's name and the process id]
+    #[arg(long, value_name = "NAME", env = "RINGLEADER_NAME")]
+    name: Option<Name>,
+    /// How often to check the leader.
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_CHECK_INTERVAL", default_value = "2s", value_parser = time)]
+    check_interval: Duration,
+    /// How long a check may stay unanswered.
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_CHECK_TIMEOUT", default_value = "5s", value_parser = time)]
+    check_timeout: Duration,
+    /// How long to wait for an announcement before starting again.
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_ELECTION_TIMEOUT", default_value = "5s", value_parser = time)]
+    election_timeout: Duration,
+    /// Elect as soon as the leader's connection is gone, not only when a check has
+    /// stayed unanswered.
+    #[arg(long, env = "RINGLEADER_EARLY")]
+    early: bool,
+    /// Print a line of JSON on stdout whenever what this member believes changes.
+    #[arg(long, env = "RINGLEADER_JSON")]
+    json: bool,
+    /// Leave when stdin is closed: so no member outlives the demo that started it.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+pub async fn run(args: JoinArgs, logs: &logs::LogArgs) -> anyhow::Result<()> {
+    logs::start(logs)?;
+    let timing = Timing {
+        check_interval: args.check_interval,
+        check_timeout: args.check_timeout,
+        election_timeout: args.election_timeout,
+        early: args.early,
+        ..Timing::default()
+    };
+    let name = args.name.unwrap_or_else(own_name);
+    let config =
+        Config { hub: args.place.url(), rank: args.rank.unwrap_or_else(draw_rank), name: name.clone(), timing };
+    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    let membership = ringleader_client::join(config);
+    tokio::select! {
+        _ = terminated.recv() => info!("told to stop (SIGTERM)"),
+        _ = interrupted.recv() => info!("told to stop (Ctrl-C)"),
+        () = stdin_closed(), if args.until_stdin_closes => info!("told to stop (stdin closed)"),
+        // Fails when nobody reads our lines any more: nothing is left to do.
+        result = print_changes(&membership, &name), if args.json => {
+            if let Err(error) = result {
+                warn!("told to stop ({error:#})");
+            }
+        }
+    }
+    let last_words = membership.changes();
+    membership.leave().await;
+    if args.json {
+        print_rest(last_words, &name)?;
+    }
+    Ok(())
+}
+
+async fn print_changes(membership: &Membership, name: &Name) -> anyhow::Result<()> {
+    let mut changes = membership.changes();
+    loop {
+        match changes.recv().await {
+            Ok(status) => print(&status, name)?,
+            Err(RecvError::Lagged(count)) => warn!("{count} changes were not printed: stdout is too slow"),
+            Err(RecvError::Closed) => bail!("the member's task has ended"),
+        }
+    }
+}
+
+fn print_rest(
+    mut changes: tokio::sync::broadcast::Receiver<ringleader_client::Status>,
+    name: &Name,
+) -> anyhow::Result<()> {
+    while let Ok(status) = changes.try_recv() {
+        print(&status, name)?;
+    }
+    Ok(())
+}
+
+fn print(status: &ringleader_client::Status, name: &Name) -> anyhow::Result<()> {
+    let line = serde_json::to_string(&status.line(name))?;
+    let mut stdout = stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+}
+
+async fn stdin_closed() {
+    let mut stdin = tokio::io::stdin();
+    let mut bytes = [0; 64];
+    while stdin.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+}
+
+/// A time from 1 ms to 1 h.
+fn time(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time from 1ms to 1h, such as 500ms or 2s";
+    let time = humantime::parse_duration(text).map_err(|error| format!("{expected}: {error}"))?;
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
+    if bounds.contains(&time) { Ok(time) } else { Err(expected.into()) }
+}
+
+/// As the hub takes it.
+fn ring_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.into())
+    } else {
+        Err("a ring's name is 1 to 64 letters, digits, '.', '-' and '_'".into())
+    }
+}

@@ -1,0 +1,234 @@
+//! The loop that runs the machine: await what happens next, hand it over, do what
+//! is to be done. Pings are answered in this same loop, so that a member that
+//! hangs also falls silent.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use ringleader_shared::election::eligible_array::{Belief, EligibleArray, Event, Hub, Report, Role, Timing};
+use ringleader_shared::id::{ClientId, Name};
+use ringleader_shared::machine::{Effect, Input, Machine};
+use ringleader_shared::session::{self, Heard, Introduction, NotAHub};
+use ringleader_shared::wire::DecodeError;
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::{Duration, Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::Status;
+use crate::timers::Timers;
+use crate::transport::hub::{HubUrl, Link, Lost};
+
+/// How long a hub may take to welcome us.
+const WELCOME: Duration = Duration::from_secs(5);
+
+/// Between attempts to connect: from 0.2 s to 5 s, doubling, with jitter.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_jitter()
+    .with_min_delay(Duration::from_millis(200))
+    .with_max_delay(Duration::from_secs(5))
+    .without_max_times();
+
+pub struct Driver {
+    machine: EligibleArray,
+    timers: Timers,
+    introduction: Introduction,
+    timing: Timing,
+    status: watch::Sender<Status>,
+    changes: broadcast::Sender<Status>,
+    /// Frames to send when the effects of an input are performed.
+    outgoing: Vec<String>,
+    /// Who is called what, as far as the hub said.
+    names: BTreeMap<ClientId, Name>,
+}
+
+impl Driver {
+    pub fn new(
+        introduction: Introduction,
+        timing: Timing,
+        status: watch::Sender<Status>,
+        changes: broadcast::Sender<Status>,
+    ) -> Self {
+        Driver {
+            machine: EligibleArray::new(introduction.rank, timing.clone()),
+            timers: Timers::new(),
+            introduction,
+            timing,
+            status,
+            changes,
+            outgoing: vec![],
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// Until told to leave, or until whoever could tell is gone.
+    pub async fn run(mut self, hub: HubUrl, mut leave: oneshot::Receiver<()>) {
+        loop {
+            let mut link = tokio::select! {
+                link = connect(&hub) => link,
+                _ = &mut leave => return,
+            };
+            let lost = tokio::select! {
+                lost = self.serve(&mut link, &hub) => lost,
+                _ = &mut leave => {
+                    self.leave(link).await;
+                    return;
+                }
+            };
+            self.feed(Input::Event(Event::Disconnected));
+            self.outgoing.clear();
+            warn!("{lost}");
+            // A hub that ends has all its members come back at once otherwise.
+            let pause = BACKOFF.build().next().unwrap_or_default();
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = &mut leave => return,
+            }
+        }
+    }
+
+    /// One connection, to its end.
+    async fn serve(&mut self, link: &mut Link, hub: &HubUrl) -> Lost {
+        let started = Instant::now();
+        let mut welcome = false;
+        loop {
+            let done = tokio::select! {
+                // What the hub says comes first: who wakes after a long sleep learns
+                // what has changed before its timers make it act.
+                biased;
+                text = link.receive() => match text {
+                    Ok(text) => self.on_text(&text, &mut welcome, hub),
+                    Err(lost) => return lost,
+                },
+                timer = self.timers.next() => {
+                    self.feed(Input::Timeout(timer));
+                    Ok(())
+                }
+                () = sleep(WELCOME.saturating_sub(started.elapsed())), if !welcome => {
+                    Err(Lost::Broken(format!("no welcome in {} s: is {hub} a hub?", WELCOME.as_secs())))
+                }
+            };
+            if let Err(lost) = done {
+                return lost;
+            }
+            if !self.outgoing.is_empty()
+                && let Err(lost) = link.send(self.outgoing.drain(..)).await
+            {
+                return lost;
+            }
+        }
+    }
+
+    fn on_text(&mut self, text: &str, welcome: &mut bool, hub: &HubUrl) -> Result<(), Lost> {
+        debug!("← {text}");
+        match session::hear(text, &self.introduction, self.machine.belief().term) {
+            Ok(Heard::Welcome { greeting, joined, members }) => {
+                *welcome = true;
+                self.names = members;
+                let Introduction { rank, name } = &self.introduction;
+                info!("joined {hub} as {} (name {name}, rank {rank})", joined.me);
+                let me = joined.me.clone();
+                self.names.insert(me.clone(), name.clone());
+                self.status.send_modify(|status| status.client_id = Some(me));
+                self.say(greeting);
+                self.feed(Input::Event(Event::Joined(joined)));
+            }
+            Ok(Heard::Input(input)) => self.feed(input),
+            Ok(Heard::Error(error)) => warn!("the hub says {:?}: {}", error.code, error.message),
+            Ok(Heard::Nothing) => {}
+            Err(error) if !*welcome => {
+                return Err(Lost::Broken(format!("{hub} does not speak like a hub: {error}")));
+            }
+            // A newer hub may have more to say than we know.
+            Err(NotAHub::Frame(DecodeError::UnknownMethod(method))) => debug!("passed over: unknown method {method:?}"),
+            Err(error) => warn!("passed over a frame from the hub: {error}"),
+        }
+        Ok(())
+    }
+
+    /// Resigns, says goodbye, and closes.
+    async fn leave(&mut self, mut link: Link) {
+        self.feed(Input::Event(Event::Resign));
+        if link.send(self.outgoing.drain(..)).await.is_ok() {
+            link.close().await;
+        }
+        self.feed(Input::Event(Event::Disconnected));
+        info!("left the ring");
+    }
+
+    fn feed(&mut self, input: Input<EligibleArray>) {
+        for effect in self.machine.handle(input) {
+            match effect {
+                Effect::Send { to: Hub, message } => self.say(session::say(message)),
+                Effect::SetTimer { timer, after } => self.timers.set(timer, after),
+                Effect::CancelTimer(timer) => self.timers.cancel(timer),
+                Effect::Report(report) => self.on_report(report),
+            }
+        }
+    }
+
+    fn say(&mut self, text: String) {
+        debug!("→ {text}");
+        self.outgoing.push(text);
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Believes(belief) => self.on_belief(belief),
+            Report::Started => info!("election started"),
+            Report::Announced { leader, entries } => {
+                info!("my election is home, {entries} took part: announcing {}", self.called(&leader));
+            }
+            Report::Unanswered { leader } => {
+                let waited = humantime::format_duration(self.timing.check_timeout);
+                warn!("check unanswered for {waited}: {} counts as gone", self.called(&leader));
+            }
+            Report::LeaderLeft(left) => {
+                let how = if left.resigned { "has resigned" } else { "has left the ring" };
+                info!("term {}: the leader, {}, {how}", left.term, self.called(&left.leader_id));
+            }
+        }
+    }
+
+    fn on_belief(&mut self, belief: Belief) {
+        let term = belief.term;
+        match (&belief.role, &belief.leader) {
+            (Role::Leader, _) => info!("term {term}: leader is {} (me)", self.introduction.name),
+            (_, Some(leader)) => info!("term {term}: leader is {}", self.called(leader)),
+            (Role::Disconnected, None) => info!("not connected: neither leading nor following"),
+            (_, None) => info!("no leader known: a candidate"),
+        }
+        let Belief { role, leader, term } = belief;
+        self.status.send_modify(|status| {
+            *status = Status { role, leader, term, since: SystemTime::now(), client_id: status.client_id.take() };
+        });
+        // Nobody has to listen.
+        let _ = self.changes.send(self.status.borrow().clone());
+    }
+
+    /// A member as people know it.
+    fn called(&self, id: &ClientId) -> String {
+        match self.names.get(id) {
+            Some(name) => format!("{name} ({})", id.short()),
+            None => id.short().to_owned(),
+        }
+    }
+}
+
+/// Tries until there is a link, and says how it goes.
+async fn connect(hub: &HubUrl) -> Link {
+    let started = Instant::now();
+    let mut delays = BACKOFF.build();
+    loop {
+        let attempt = timeout(Duration::from_secs(15), Link::to_join(hub)).await;
+        let problem = match attempt {
+            Ok(Ok(link)) => return link,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".into(),
+        };
+        let delay = delays.next().unwrap_or_default();
+        let (tried, next) = (started.elapsed().as_secs_f32(), delay.as_secs_f32());
+        warn!("{hub}: {problem}; tried for {tried:.1} s, trying again in {next:.1} s");
+        sleep(delay).await;
+    }
+}
