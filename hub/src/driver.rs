@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringleader_shared::id::ClientId;
+use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::message::Member;
 use ringleader_shared::relay::{self, Event, Relay, Report, Why};
@@ -59,7 +59,8 @@ struct Driver {
     outboxes: HashMap<ClientId, Arc<Outbox>>,
     /// Those of them that are shown what goes on.
     spectators: HashMap<ClientId, Arc<Outbox>>,
-    joined: HashMap<ClientId, Instant>,
+    /// Since when each member is one, and what it is called.
+    joined: HashMap<ClientId, (Instant, Option<Name>)>,
     /// Whether spectators have yet to be told of the ring as it is.
     changed: bool,
 }
@@ -122,7 +123,7 @@ impl Driver {
             Happening::Asked(reply) => {
                 let ring = self.relay.snapshot();
                 let now = Instant::now();
-                let since = |member: &Member| self.joined.get(&member.client_id).copied().unwrap_or(now);
+                let since = |member: &Member| self.joined.get(&member.client_id).map_or(now, |(since, _)| *since);
                 let joined = ring.members.iter().map(since).collect();
                 // Whoever asked may have gone away meanwhile.
                 let _ = reply.send(Snapshot { ring, joined });
@@ -151,7 +152,7 @@ impl Driver {
         match report {
             Report::Joined(member) => {
                 self.spectators.remove(&member.client_id);
-                self.joined.insert(member.client_id.clone(), Instant::now());
+                self.joined.insert(member.client_id.clone(), (Instant::now(), member.name.clone()));
                 info!(ring, id = %member.client_id, name = name(&member), rank = rank(&member), "joined");
             }
             Report::Left(member) => {
@@ -160,8 +161,10 @@ impl Driver {
             }
             Report::Changed => self.changed = true,
             Report::Relayed { seq, from, to, frame } => self.show(seq, from, to, &frame),
-            Report::Opened { term, initiator } => info!(ring, %term, %initiator, "election"),
-            Report::Elected { leader, term } => info!(ring, %term, %leader, "elected"),
+            Report::Opened { term, initiator } => {
+                info!(ring, %term, %initiator, name = self.called(&initiator), "election started");
+            }
+            Report::Elected { leader, term } => info!(ring, %term, %leader, name = self.called(&leader), "elected"),
             Report::Closed { term, why } => {
                 let why = match why {
                     Why::Left => "its initiator left",
@@ -175,11 +178,15 @@ impl Driver {
             }
             Report::Repaired { token, holder, why } => {
                 let why = if why == Why::Left { "left" } else { "kept it too long" };
-                warn!(ring, %holder, "{token} handed on: its holder {why}");
+                warn!(ring, %holder, name = self.called(&holder), "{token} handed on: its holder {why}");
             }
             Report::Absorbed { from, method, why } => debug!(ring, %from, method, "absorbed: {why}"),
             Report::Refused { from, error } => warn!(ring, %from, code = ?error.code, "refused: {}", error.message),
         }
+    }
+
+    fn called(&self, id: &ClientId) -> Option<&str> {
+        self.joined.get(id)?.1.as_ref().map(Name::as_str)
     }
 
     /// Shows spectators a frame that was handed on.
@@ -213,7 +220,7 @@ impl Driver {
 }
 
 fn name(member: &Member) -> Option<&str> {
-    member.name.as_ref().map(|name| name.as_str())
+    member.name.as_ref().map(Name::as_str)
 }
 
 fn rank(member: &Member) -> Option<String> {

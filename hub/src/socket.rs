@@ -2,17 +2,20 @@
 //! into the outbox goes out. Pings, silence, slowness and goodbyes are seen to here.
 
 use std::fmt;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use ringleader_shared::id::ClientId;
 use ringleader_shared::wire::MAX_FRAME_BYTES;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
@@ -79,10 +82,7 @@ pub async fn run(stream: TcpStream, read: Vec<u8>, visitor: Visitor, limits: &Li
     let Visitor { id, ring, may_join, watches } = visitor;
     ring.tell(Happening::Connected { id: id.clone(), outbox: outbox.clone(), may_join, watches }).await;
     let mut connection = Connection { socket, ring, id, outbox, limits };
-    let end = tokio::select! {
-        end = connection.serve() => end,
-        () = shutdown.cancelled() => End::Shutdown,
-    };
+    let end = connection.serve(shutdown).await;
     match end {
         End::Closed | End::Shutdown => debug!(id = %connection.id, "{end}"),
         _ => warn!(id = %connection.id, "{end}"),
@@ -101,7 +101,7 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    async fn serve(&mut self) -> End {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> End {
         let mut pings = self.pings();
         let mut heard = Instant::now();
         loop {
@@ -121,6 +121,7 @@ impl Connection<'_> {
                         self.ping().await
                     }
                 }
+                () = shutdown.cancelled() => Err(End::Shutdown),
             };
             if let Err(end) = done {
                 return end;
@@ -148,14 +149,15 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Everything that waits, with one flush.
-    async fn write(&mut self, frames: Vec<Utf8Bytes>) -> Result<(), End> {
+    /// Everything that waits, in as few writes as the system takes. The texts are
+    /// written from where they are: receivers share them, and a connection keeps no
+    /// buffer as large as the largest frame it was ever sent.
+    async fn write(&mut self, texts: Vec<Utf8Bytes>) -> Result<(), End> {
         let socket = &mut self.socket;
         let written = timeout(self.limits.write_deadline, async {
-            for frame in frames {
-                socket.feed(Message::Text(frame)).await?;
-            }
-            socket.flush().await
+            // An answer to a ping or to a close may be waiting; it must not be cut in two.
+            socket.flush().await?;
+            write_texts(socket.get_mut(), &texts).await.map_err(Error::Io)
         });
         written.await.map_err(|_| End::TooSlow)?.map_err(end_of)
     }
@@ -166,6 +168,30 @@ impl Connection<'_> {
     }
 }
 
+/// Each text as one unmasked frame (RFC 6455 section 5.2).
+async fn write_texts(stream: &mut TcpStream, texts: &[Utf8Bytes]) -> io::Result<()> {
+    let text = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    let mut headers = vec![];
+    let mut ends = vec![0];
+    for payload in texts {
+        text.format(payload.len() as u64, &mut headers).map_err(io::Error::other)?;
+        ends.push(headers.len());
+    }
+    let headers = ends.windows(2).map(|ends| &headers[ends[0]..ends[1]]);
+    let mut slices: Vec<IoSlice> = headers
+        .zip(texts)
+        .flat_map(|(header, payload)| [IoSlice::new(header), IoSlice::new(payload.as_bytes())])
+        .collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        match stream.write_vectored(rest).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut rest, written),
+        }
+    }
+    Ok(())
+}
+
 /// RFC 6455 section 7.4.1 has the codes.
 fn end_of(error: Error) -> End {
     match error {
@@ -173,6 +199,7 @@ fn end_of(error: Error) -> End {
         Error::Io(error) => End::Broken(error.to_string()),
         Error::Capacity(error) => End::Refused(CloseCode::Size, error.to_string()),
         Error::Utf8(_) => End::Refused(CloseCode::Invalid, "a text message that is not UTF-8".into()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Broken("no goodbye".into()),
         Error::Protocol(error) => End::Refused(CloseCode::Protocol, error.to_string()),
         error => End::Broken(error.to_string()),
     }
@@ -192,11 +219,15 @@ async fn goodbye(mut socket: WebSocketStream<TcpStream>, end: &End) {
     let _ = timeout(LINGER, async {
         // Where the other side closed, this sends the answer that is due.
         let _ = socket.close(Some(close)).await;
-        if matches!(end, End::Closed) {
-            return;
+        match end {
+            End::Closed => {}
+            // What comes in can no longer be read as frames.
+            End::Refused(..) => {
+                let mut rest = [0; READ_BUFFER_BYTES];
+                while socket.get_mut().read(&mut rest).await.is_ok_and(|count| count > 0) {}
+            }
+            _ => while let Some(Ok(_)) = socket.next().await {},
         }
-        let mut rest = [0; READ_BUFFER_BYTES];
-        while socket.get_mut().read(&mut rest).await.is_ok_and(|count| count > 0) {}
     })
     .await;
 }
