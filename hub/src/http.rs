@@ -179,7 +179,8 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "an id of 36 characters is too long");
     };
     let origin_may_join = may_join(request.headers(), &hub.config.allow_origins);
-    let says_join = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "join"));
+    let says_join =
+        request.uri().query().is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("join")));
     let visitor = Visitor {
         id,
         ring,

@@ -57,11 +57,12 @@ pub struct Limits {
     pub silence: Duration,
     /// How long one write may take.
     pub write_deadline: Duration,
-    /// How many bytes may wait for one connection, besides the newest frame.
+    /// How many bytes may wait for one connection, besides one frame of any size.
     pub outbox_bytes: usize,
     /// How many rings there may be.
     pub rings: usize,
-    /// How many members a ring may have.
+    /// How many members a ring may have. With 5,000 the list of them, which a
+    /// welcome has to hold, stays below the largest frame.
     pub members: usize,
     /// How long a member may hold a frame.
     pub hop_timeout: Duration,
@@ -82,7 +83,7 @@ impl Default for Limits {
             write_deadline: Duration::from_secs(2),
             outbox_bytes: 256 * 1024,
             rings: 1_000,
-            members: 10_000,
+            members: 5_000,
             hop_timeout: Duration::from_secs(1),
         }
     }

@@ -17,6 +17,8 @@ pub struct Outbox {
 struct Queue {
     frames: Vec<Utf8Bytes>,
     bytes: usize,
+    /// The size of the largest of them.
+    largest: usize,
     overflowed: bool,
 }
 
@@ -29,19 +31,19 @@ impl Outbox {
         Outbox { queue: Mutex::default(), filled: Notify::new(), most_bytes }
     }
 
-    /// Adds a frame. Where too much is waiting already the queue is thrown away
-    /// and the connection's task learns that it is too slow. A single frame always
-    /// fits, however large.
+    /// Adds a frame. Where too much would wait, the queue is thrown away and the
+    /// connection's task learns that it is too slow. One frame is not counted,
+    /// however large: in a big ring a welcome alone is more than the limit.
     pub fn push(&self, frame: Utf8Bytes) {
         let mut queue = self.lock();
         if queue.overflowed {
             return;
         }
-        if queue.bytes > self.most_bytes {
+        queue.bytes += frame.len();
+        queue.largest = queue.largest.max(frame.len());
+        queue.frames.push(frame);
+        if queue.bytes - queue.largest > self.most_bytes {
             *queue = Queue { overflowed: true, ..Queue::default() };
-        } else {
-            queue.bytes += frame.len();
-            queue.frames.push(frame);
         }
         drop(queue);
         self.filled.notify_one();
@@ -88,7 +90,8 @@ mod tests {
     async fn a_reader_that_takes_nothing_is_too_slow() {
         let outbox = Outbox::new(10);
         outbox.push("x".repeat(1_000_000).into());
-        assert_eq!(outbox.take().await.map(|frames| frames.len()), Ok(1), "one frame fits, however large");
+        outbox.push("x".repeat(10).into());
+        assert_eq!(outbox.take().await.map(|frames| frames.len()), Ok(2), "one frame fits, however large");
         for _ in 0..12 {
             outbox.push("x".into());
         }

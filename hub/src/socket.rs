@@ -223,7 +223,7 @@ async fn goodbye(mut socket: WebSocketStream<TcpStream>, end: &End) {
             End::Closed => {}
             // What comes in can no longer be read as frames.
             End::Refused(..) => {
-                let mut rest = [0; READ_BUFFER_BYTES];
+                let mut rest = vec![0; READ_BUFFER_BYTES]; // as an array it would be part of every connection's task
                 while socket.get_mut().read(&mut rest).await.is_ok_and(|count| count > 0) {}
             }
             _ => while let Some(Ok(_)) = socket.next().await {},

@@ -55,7 +55,7 @@ impl Default for Config {
             ring: "default".into(),
             routing: Routing::Ring,
             hop_timeout: Duration::from_secs(1),
-            max_members: 10_000,
+            max_members: 5_000,
         }
     }
 }
@@ -356,9 +356,7 @@ impl Relay {
                 ErrorCode::RingFull,
                 format!("the ring has {} members and takes no more", self.roster.len()),
             )),
-            _ if greeting.term > Some(Term::HIGHEST_CLAIM) => {
-                Some((ErrorCode::BadFrame, format!("greeting: data.term: at most {}", Term::HIGHEST_CLAIM)))
-            }
+            _ if self.is_absurd(greeting.term) => Some((ErrorCode::BadFrame, absurd("greeting"))),
             _ => None,
         };
         if let Some((code, message)) = problem {
@@ -398,6 +396,11 @@ impl Relay {
             self.hand_on(&token, out);
         }
         out.push(Effect::Report(Report::Changed));
+    }
+
+    /// Whether a member claims to know a term that no hub can have come to.
+    fn is_absurd(&self, claimed: Option<Term>) -> bool {
+        claimed > Some(self.last_term.max(Term::HIGHEST_CLAIM))
     }
 
     /// There is no leader from now on. Members hear of it after its announcement.
@@ -442,6 +445,10 @@ fn refuse(to: &ClientId, code: ErrorCode, message: String, about: Option<String>
     let error = ErrorFrame { code, message, about };
     say(to, None, Body::Error(error.clone()), out);
     out.push(Effect::Report(Report::Refused { from: to.clone(), error }));
+}
+
+fn absurd(method: &str) -> String {
+    format!("{method}: data.term: expected the newest term that you know, at most {}", Term::HIGHEST_CLAIM)
 }
 
 fn absorb(from: ClientId, method: &'static str, why: &'static str, out: &mut Effects) {

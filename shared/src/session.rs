@@ -10,7 +10,7 @@ use crate::election::eligible_array::{EligibleArray, Event, Hub, Joined, Sent};
 use crate::id::{ClientId, Name, Rank, Term};
 use crate::machine::Input;
 use crate::message::{Greeting, Routing};
-use crate::wire::{self, Body, DecodeError, ErrorFrame, Frame};
+use crate::wire::{self, Body, DecodeError, ErrorFrame, Frame, Response};
 
 /// What a client says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +74,11 @@ pub fn hear(text: &str, introduction: &Introduction, newest: Term) -> Result<Hea
             let members = members.into_iter().filter_map(|member| Some((member.client_id, member.name?))).collect();
             Heard::Welcome { greeting: greeting(introduction, newest), joined, members }
         }
-        Body::Response(response) => match response.leader_id {
-            Some(leader) => Heard::Input(Input::Event(Event::Told { leader, term: response.term })),
-            None => Heard::Nothing,
-        },
+        // A classic hub says nothing of leaders here.
+        Body::Response(Response { term: None, .. }) => Heard::Nothing,
+        Body::Response(Response { leader_id, term }) => {
+            Heard::Input(Input::Event(Event::Told { leader: leader_id, term }))
+        }
         Body::Ring(message) => Heard::Input(Input::Message { from: Hub, message: Sent { origin: sender_id, message } }),
         Body::Error(error) => Heard::Error(error),
         Body::Greeting(_) | Body::Relayed(_) | Body::RingChanged(_) => Heard::Nothing,

@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -169,11 +169,11 @@ pub enum DecodeError {
     #[error("unknown method {0:?}; methods are greeting, election, newLeader, checkLeader, answerLeader, leaderLeft")]
     UnknownMethod(String),
     /// A field of `data` is missing or of the wrong type.
-    #[error("{method}: data.{field}: {problem}")]
+    #[error("{method}: {field}: {problem}")]
     Field {
         /// The frame's method.
         method: &'static str,
-        /// Which field, as a path such as `ranks[3].rank`.
+        /// Which field, as a path such as `data.ranks[3].rank`.
         field: String,
         /// What is wrong with it.
         problem: String,
@@ -228,8 +228,15 @@ struct Envelope<'a, D> {
     data: Option<D>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<ClientId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_valid")]
     sender_id: Option<ClientId>,
+}
+
+/// What a frame says of its sender counts for little: the hub overwrites it. So one
+/// that is no id is passed over, instead of costing the frame.
+fn if_valid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientId>, D::Error> {
+    let text: Option<Cow<'de, str>> = Option::deserialize(deserializer)?;
+    Ok(text.and_then(|text| ClientId::new(text).ok()))
 }
 
 fn none<D>() -> Option<D> {
@@ -242,8 +249,15 @@ fn none<D>() -> Option<D> {
 ///
 /// Says which part of the text is not as expected.
 pub fn decode<'a, R: Deserialize<'a>>(text: &'a str) -> Result<Frame<R>, DecodeError> {
+    // Serde takes a list of the fields' values for an object too; nobody else does.
+    if !text.trim_start().starts_with('{') {
+        return Err(DecodeError::Envelope(match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => "that is no object".into(),
+            Err(error) => shortened(&error.to_string()),
+        }));
+    }
     let envelope: Envelope<'a, &'a RawValue> =
-        serde_json::from_str(text).map_err(|error| DecodeError::Envelope(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| DecodeError::Envelope(shortened(&error.to_string())))?;
     let data = envelope.data;
     let body = match &*envelope.method {
         "welcome" => Body::Welcome(object_or_default("welcome", data)?),
@@ -265,11 +279,16 @@ pub fn decode<'a, R: Deserialize<'a>>(text: &'a str) -> Result<Frame<R>, DecodeE
 /// Reads `data`. Only where that fails is it read once more, to learn which field it was.
 fn fields<'a, T: Deserialize<'a>>(method: &'static str, data: Option<&'a RawValue>) -> Result<T, DecodeError> {
     let text = data.map_or("null", RawValue::get);
+    if !text.starts_with('{') {
+        let problem = format!("expected an object, got {}", shortened(text));
+        return Err(DecodeError::Field { method, field: "data".into(), problem });
+    }
     serde_json::from_str(text).map_err(|_| {
         let failed = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(text)).err();
-        let (field, problem) =
+        let (path, problem) =
             failed.map_or_else(Default::default, |error| (error.path().to_string(), error.inner().to_string()));
-        DecodeError::Field { method, field, problem: shortened(&problem) }
+        let field = if path == "." { "data".into() } else { format!("data.{path}") };
+        DecodeError::Field { method, field: shortened(&field), problem: shortened(&problem) }
     })
 }
 
@@ -293,7 +312,7 @@ fn object_or_default<'a, T: Deserialize<'a> + Default>(
 }
 
 /// Keeps what others wrote from filling an error or a log line.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const MOST: usize = 120;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -369,7 +388,9 @@ mod tests {
         let table = [
             ("", "expected a JSON object"),
             ("hello", "expected a JSON object"),
-            ("[1]", "expected a JSON object"),
+            ("[1]", "that is no object"),
+            (r#"["greeting",{}]"#, "that is no object"),
+            (r#"{"method":"greeting","data":[7,"n",true,3]}"#, "greeting: data: expected an object"),
             ("{}", "missing field `method`"),
             (r#"{"method":7}"#, "expected a string"),
             (r#"{"method":"fly"}"#, "unknown method \"fly\""),

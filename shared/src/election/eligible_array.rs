@@ -9,9 +9,12 @@
 //!
 //! Holds, with our hub between: one leader a term; a member's term never falls;
 //! once faults stop, every member comes to follow one that is there.
-//! Costs: n frames an election, n an announcement, n a check with its answer.
+//! Costs: n frames an election, n an announcement, n a check with its answer. One
+//! check an interval serves the whole ring, while a trip round it is short against
+//! the tenth of the interval that chance adds; in slower rings more members check.
 //! Fails: on a hub that stamps no terms (see [`Joined::counts_terms`]), two that
-//! start together can leave two believers until the next check.
+//! start together can leave two believers until the next check. A ring in which a
+//! trip round takes longer than the check timeout never settles.
 //!
 //! Two rules are easy to lose and were both lost once in a trial:
 //!
@@ -89,10 +92,10 @@ pub enum Timer {
 pub enum Event {
     /// The hub welcomed it.
     Joined(Joined),
-    /// The hub told, outside the ring, who leads.
+    /// The hub told, on our joining, who leads.
     Told {
-        /// Who leads.
-        leader: ClientId,
+        /// Who leads; nobody, if whom the welcome named has gone since.
+        leader: Option<ClientId>,
         /// In which term.
         term: Option<Term>,
     },
@@ -169,6 +172,8 @@ pub struct EligibleArray {
     timing: Timing,
     /// The term of the newest leader it adopted; never falls.
     term: Term,
+    /// The newest term in which it gave up leading of its own will.
+    resigned: Term,
     /// `None` while there is no connection.
     place: Option<Place>,
 }
@@ -206,7 +211,8 @@ impl Machine for EligibleArray {
         let before = self.belief();
         let mut effects = match input {
             Input::Event(Event::Joined(joined)) => self.on_joined(joined),
-            Input::Event(Event::Told { leader, term }) => self.adopt(leader, term),
+            Input::Event(Event::Told { leader: Some(leader), term }) => self.adopt(leader, term),
+            Input::Event(Event::Told { leader: None, .. }) => self.on_told_of_nobody(),
             Input::Event(Event::Disconnected) => self.on_disconnected(),
             Input::Event(Event::Resign) => self.on_resign(),
             Input::Timeout(Timer::Campaign) => self.campaign(),
@@ -226,12 +232,19 @@ impl Machine for EligibleArray {
         }
         effects
     }
+
+    fn check(&self) {
+        if let Some(Place { me, standing: Standing::Follower { leader, .. }, .. }) = &self.place {
+            assert_ne!(leader, me, "nobody follows itself");
+        }
+        assert!(self.resigned <= self.term, "who resigned had led");
+    }
 }
 
 impl EligibleArray {
     /// A client that is in no ring yet.
     pub fn new(rank: Rank, timing: Timing) -> Self {
-        EligibleArray { rank, timing, term: Term::NONE, place: None }
+        EligibleArray { rank, timing, term: Term::NONE, resigned: Term::NONE, place: None }
     }
 
     /// What it believes.
@@ -257,6 +270,15 @@ impl EligibleArray {
         effects
     }
 
+    fn on_told_of_nobody(&mut self) -> Effects {
+        if !matches!(&self.place, Some(Place { standing: Standing::Follower { .. }, .. })) {
+            return vec![];
+        }
+        let mut effects = self.lose_leader();
+        effects.push(set(Timer::Campaign, Duration::ZERO..self.timing.start_delay));
+        effects
+    }
+
     fn on_disconnected(&mut self) -> Effects {
         self.place = None;
         vec![cancel(Timer::Campaign), cancel(Timer::Check), cancel(Timer::CheckTimeout)]
@@ -268,6 +290,7 @@ impl EligibleArray {
         if place.standing != Standing::Leader {
             return vec![];
         }
+        self.resigned = self.term;
         let left = LeaderLeft { leader_id: place.me.clone(), term: self.term, resigned: true };
         let mut effects = vec![send(Some(place.me.clone()), RingMessage::LeaderLeft(left))];
         effects.extend(self.lose_leader());
@@ -328,6 +351,10 @@ impl EligibleArray {
             (false, _) => self.term,
         };
         if known.as_ref() == Some(&leader) && term == self.term {
+            return vec![];
+        }
+        // Its announcement may still be going round when it has resigned.
+        if place.counts_terms && leader == place.me && term <= self.resigned {
             return vec![];
         }
         self.term = term;

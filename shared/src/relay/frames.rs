@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::token::{Passage, Step, Token};
-use super::{Effects, Leader, OpenElection, Relay, Report, Timer, Why, absorb, refuse, text};
+use super::{Effects, Leader, OpenElection, Relay, Report, Timer, Why, absorb, absurd, refuse, text};
 use crate::id::{Candidate, ClientId, Term};
 use crate::machine::{Effect, exactly};
 use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
-use crate::wire::{Body, ErrorCode, RawRanks};
+use crate::wire::{Body, ErrorCode, RawRanks, shortened};
 
 /// How many accepted announcements are remembered; see [`Relay::accepted`].
 const REMEMBERED: usize = 16;
@@ -23,32 +23,33 @@ impl Relay {
             && self.holds(&from, &token)
         {
             return match added(&open.ranks, ranks, &from) {
-                Ok(added) => self.on_passed_on(&token, ranks.into(), added, out),
+                Ok(added) => self.on_passed_on(&token, added, out),
                 // It was on its way to us when we handed out the frame of the open one.
-                Err(_) if is_start(ranks, &from) => absorb(from, "election", "an election is open", out),
+                Err(_) if start_of(ranks, &from).is_some() => absorb(from, "election", "an election is open", out),
                 Err(expected) => {
                     let message = format!("election: data.ranks: {expected}");
                     refuse(&from, ErrorCode::BadRanks, message, Some("election".into()), out);
                 }
             };
         }
-        match (is_start(ranks, &from), &self.election) {
-            (true, None) => self.on_start(from, ranks.into(), election.term, out),
-            (true, Some(_)) => absorb(from, "election", "an election is open", out),
-            (false, _) => match serde_json::from_str::<Vec<Candidate>>(ranks) {
-                Ok(_) => absorb(from, "election", "its frame is not in your hands", out),
-                Err(error) => {
-                    let message = format!("election: data.ranks: expected [{{\"rank\", \"clientId\"}}, …]: {error}");
-                    refuse(&from, ErrorCode::BadFrame, message, Some("election".into()), out);
+        let problem = match (start_of(ranks, &from), &self.election) {
+            (Some(entry), None) => return self.on_start(entry, election.term, out),
+            (Some(_), Some(_)) => return absorb(from, "election", "an election is open", out),
+            (None, _) => match parse(ranks) {
+                Ok(entries) if entries.len() > 1 => {
+                    return absorb(from, "election", "its frame is elsewhere", out);
                 }
+                Ok(_) => format!("election: data.ranks: a start has one entry, with your clientId, {from}"),
+                Err(error) => format!("election: data.ranks: expected [{{\"rank\": …, \"clientId\": …}}, …]: {error}"),
             },
-        }
+        };
+        refuse(&from, ErrorCode::BadRanks, problem, Some("election".into()), out);
     }
 
-    fn on_start(&mut self, from: ClientId, ranks: String, known: Option<Term>, out: &mut Effects) {
-        if known > Some(Term::HIGHEST_CLAIM) {
-            let message = format!("election: data.term: at most {}", Term::HIGHEST_CLAIM);
-            return refuse(&from, ErrorCode::BadFrame, message, Some("election".into()), out);
+    fn on_start(&mut self, entry: Candidate, known: Option<Term>, out: &mut Effects) {
+        let from = entry.client_id.clone();
+        if self.is_absurd(known) {
+            return refuse(&from, ErrorCode::BadFrame, absurd("election"), Some("election".into()), out);
         }
         // It does not know yet whom it wants to replace.
         if let (Some(leader), Some(known)) = (&self.leader, known)
@@ -62,17 +63,22 @@ impl Relay {
             return refuse(&from, ErrorCode::AnnouncementRefused, message, Some("election".into()), out);
         };
         self.last_term = term;
-        let top = serde_json::from_str(&ranks).unwrap_or_default();
+        let ranks = format!("[{}]", json(&entry));
         let frame = election_frame(&ranks, term, &from);
-        self.election = Some(OpenElection { term, initiator: from.clone(), ranks, top, home: false });
+        self.election = Some(OpenElection { term, initiator: from.clone(), ranks, top: vec![entry], home: false });
         out.push(Effect::Report(Report::Opened { term, initiator: from.clone() }));
+        out.push(Effect::Report(Report::Changed));
         self.launch(Token::Election(term), from.clone(), from, frame, out);
     }
 
-    /// The holder has passed the election on, as a rule with itself added.
-    fn on_passed_on(&mut self, token: &Token, ranks: String, added: Option<Candidate>, out: &mut Effects) {
+    /// The holder has passed the election on, as a rule with itself added. What goes
+    /// on is the array as it was and the entry as we write it: of what the holder
+    /// wrote, nothing but its rank reaches the next member.
+    fn on_passed_on(&mut self, token: &Token, added: Option<Candidate>, out: &mut Effects) {
         let (Some(open), Some(passage)) = (&mut self.election, self.tokens.get_mut(token)) else { return };
         if let Some(added) = added {
+            open.ranks.truncate(open.ranks.len() - "]".len());
+            open.ranks += &format!(",{}]", json(&added));
             let best = open.top.first().map(|top| top.rank);
             if best < Some(added.rank) {
                 open.top.clear();
@@ -80,9 +86,8 @@ impl Relay {
             if best <= Some(added.rank) {
                 open.top.push(added);
             }
+            passage.frame = election_frame(&open.ranks, open.term, &open.initiator);
         }
-        passage.frame = election_frame(&ranks, open.term, &open.initiator);
-        open.ranks = ranks;
         self.hand_on(token, out);
     }
 
@@ -209,12 +214,10 @@ impl Relay {
                 return self.deliver(None, from, frame, out);
             }
             Some(leader) => leader.term,
-            None => self.last_term,
+            // Whoever resigned may still be here, and must not be heard as a leader.
+            None => return absorb(from, "checkLeader", "there is no leader", out),
         };
         let leader = check.leader_id;
-        if !self.roster.contains(&leader) {
-            return absorb(from, "checkLeader", "there is no leader, and no such member", out);
-        }
         let body = RingMessage::CheckLeader(CheckLeader { leader_id: leader.clone(), term: Some(term) });
         let frame = text(Some(from.clone()), None, Body::Ring(body));
         let token = Token::Check { asker: from.clone(), leader: leader.clone(), term };
@@ -359,18 +362,28 @@ fn announcement(leader: &Leader) -> Arc<str> {
     text(Some(leader.announcer.clone()), None, Body::Ring(body))
 }
 
-/// `ranks` is JSON that came in a frame.
+/// `ranks` is an array that [`json`] wrote.
 fn election_frame(ranks: &str, term: Term, initiator: &ClientId) -> Arc<str> {
-    let Ok(ranks) = serde_json::from_str::<&RawValue>(ranks) else { return "".into() };
+    let ranks: &RawValue = serde_json::from_str(ranks).expect("an array of candidates");
     text(Some(initiator.clone()), None, Body::Ring(RingMessage::Election(Election { ranks, term: Some(term) })))
 }
 
+fn json(entry: &Candidate) -> String {
+    serde_json::to_string(entry).expect("a rank and an id are JSON")
+}
+
 /// A start has its sender for the only entry.
-fn is_start(ranks: &str, from: &ClientId) -> bool {
+fn start_of(ranks: &str, from: &ClientId) -> Option<Candidate> {
     // A long array is no start; this spares parsing it.
     const LONGEST_ENTRY: usize = 1024;
-    ranks.len() <= LONGEST_ENTRY
-        && serde_json::from_str::<[Candidate; 1]>(ranks).is_ok_and(|[entry]| entry.client_id == *from)
+    if ranks.len() > LONGEST_ENTRY {
+        return None;
+    }
+    serde_json::from_str::<[Candidate; 1]>(ranks).ok().map(|[entry]| entry).filter(|entry| entry.client_id == *from)
+}
+
+fn parse(ranks: &str) -> Result<Vec<Candidate>, String> {
+    serde_json::from_str(ranks).map_err(|error| shortened(&error.to_string()))
 }
 
 /// What the holder added to the array that it was given: itself, or nothing.
@@ -382,12 +395,10 @@ fn added(given: &str, ranks: &str, holder: &ClientId) -> Result<Option<Candidate
     let appended = given.strip_suffix(']').and_then(|given| ranks.strip_prefix(given));
     let added = match appended {
         Some("]") => vec![],
-        Some(tail) if tail.starts_with(',') => {
-            serde_json::from_str::<Vec<Candidate>>(&format!("[{}", &tail[1..])).map_err(|error| error.to_string())?
-        }
+        Some(tail) if tail.starts_with(',') => parse(&format!("[{}", &tail[1..]))?,
         _ => {
             let given: Vec<Candidate> = serde_json::from_str(given).unwrap_or_default();
-            let mut new: Vec<Candidate> = serde_json::from_str(ranks).map_err(|error| error.to_string())?;
+            let mut new = parse(ranks)?;
             if new.first() != given.first() {
                 return Err("expected the initiator's entry first".into());
             }

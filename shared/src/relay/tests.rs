@@ -170,6 +170,7 @@ fn a_start_is_stamped_and_handed_to_the_successor() {
     let hop = Timer::Hop(Token::Election(term(1)));
     let expected = [
         Effect::Report(Report::Opened { term: term(1), initiator: id("a") }),
+        Effect::Report(Report::Changed),
         Effect::SetTimer { timer: hop, after: exactly(Duration::from_secs(1)) },
         Effect::Send { to: id("b"), message: frame.clone() },
         Effect::Report(Report::Relayed { seq: 1, from: Some(id("a")), to: id("b"), frame }),
@@ -250,6 +251,37 @@ fn absurd_claims_of_terms_are_refused() {
     let greeting = format!(r#"{{"method":"greeting","data":{{"term":{claim}}}}}"#);
     assert_eq!(ring.says("c", &greeting), ["c < error BadFrame", "refused c: BadFrame"]);
     assert_eq!(ring.0.last_term, Term::NONE);
+
+    let mut ring = Ring::of("ab");
+    ring.says("a", &election("a7", Some(claim - 1)));
+    ring.leaves("a");
+    assert_eq!(
+        ring.says("b", &election("b7", Some(claim)))[0],
+        format!("opened {} by b", claim + 1),
+        "the ring has come there"
+    );
+}
+
+#[test]
+fn nothing_of_what_a_holder_wrote_reaches_the_next_but_its_rank() {
+    let mut ring = Ring::of("abc");
+    ring.election("a", "a7");
+    let text = r#"{"method":"election","data":{"ranks":[{"rank":7,"clientId":"a"},  {"clientId":"b","rank":9.0,"x":[[[[]]]]}]}}"#;
+    let effects = ring.0.handle(Input::Message { from: id("b"), message: text.into() });
+    let sent = effects.iter().find_map(|effect| match effect {
+        Effect::Send { message, .. } => Some(&**message),
+        _ => None,
+    });
+    let expected = r#"{"method":"election","data":{"ranks":[{"rank":7,"clientId":"a"},{"rank":9,"clientId":"b"}],"term":1},"senderId":"a"}"#;
+    assert_eq!(sent, Some(expected));
+}
+
+#[test]
+fn who_resigned_is_not_asked_any_more() {
+    let mut ring = Ring::of("abc");
+    ring.elect("a7 b9 c3", "b");
+    ring.says("b", r#"{"method":"leaderLeft","data":{"leaderId":"b","term":1}}"#);
+    assert_eq!(ring.checks("c", "b", 1), ["absorbed checkLeader of c: there is no leader"]);
 }
 
 #[test]
@@ -272,7 +304,7 @@ fn a_holder_that_stalls_is_passed_over_and_its_late_frame_absorbed() {
     let got = ring.stalls(Token::Election(term(1)));
     assert_eq!(got[0], "repaired election of term 1 of b: Stalled");
     assert_eq!(got[2], "c < election [a7] term 1 by a");
-    assert_eq!(ring.election("b", "a7 b9"), ["absorbed election of b: its frame is not in your hands"]);
+    assert_eq!(ring.election("b", "a7 b9"), ["absorbed election of b: its frame is elsewhere"]);
     ring.election("c", "a7 c3");
     assert_eq!(ring.announces("a", "b")[0], "a < error AnnouncementRefused", "b has not taken part");
 }
@@ -320,7 +352,7 @@ fn arrays_that_were_written_anew_are_read_in_full() {
     ring.election("a", "a7");
     ring.election("b", "a7 b9");
     let text = r#"{"data":{"ranks":[{"clientId":"a","rank":7.0}, {"clientId":"c","rank":3}, {"clientId":"b","rank":9}]},"method":"election"}"#;
-    assert_eq!(ring.says("c", text)[1], "a < election [a7 c3 b9] term 1 by a");
+    assert_eq!(ring.says("c", text)[1], "a < election [a7 b9 c3] term 1 by a");
     assert_eq!(ring.announces("a", "b")[1], "elected b term 1");
 }
 
@@ -386,7 +418,7 @@ fn elections_close_when_the_initiator_leaves_or_does_not_announce() {
     let mut ring = Ring::of("abc");
     ring.election("a", "a7");
     assert_eq!(ring.leaves("a"), ["left a", "cancel hop of election of term 1", "closed 1: Left"]);
-    assert_eq!(ring.election("b", "a7 b9"), ["absorbed election of b: its frame is not in your hands"]);
+    assert_eq!(ring.election("b", "a7 b9"), ["absorbed election of b: its frame is elsewhere"]);
     ring.election("b", "b9");
     ring.election("c", "b9 c3");
     assert_eq!(ring.handle(Input::Timeout(Timer::Announce(term(1)))), [] as [&str; 0], "an older one");
@@ -442,7 +474,7 @@ fn a_check_of_anyone_else_is_answered_with_the_leader() {
     assert_eq!(ring.checks("c", "b", 0), told, "an older term");
     assert_eq!(ring.checks("c", "gone", 1), told, "nobody");
     ring.leaves("b");
-    assert_eq!(ring.checks("c", "b", 1), ["absorbed checkLeader of c: there is no leader, and no such member"]);
+    assert_eq!(ring.checks("c", "b", 1), ["absorbed checkLeader of c: there is no leader"]);
 }
 
 #[test]
@@ -538,8 +570,10 @@ fn frames_that_do_not_go_cost_an_error_and_nothing_else() {
     let table = [
         ("junk", "BadFrame"),
         (r#"{"method":"fly"}"#, "UnknownMethod"),
-        (r#"{"method":"election","data":{"ranks":"x"}}"#, "BadFrame"),
-        (r#"{"method":"election","data":{"ranks":[7]}}"#, "BadFrame"),
+        (r#"{"method":"election","data":{"ranks":"x"}}"#, "BadRanks"),
+        (r#"{"method":"election","data":{"ranks":[7]}}"#, "BadRanks"),
+        (r#"{"method":"election","data":{"ranks":[]}}"#, "BadRanks"),
+        (r#"{"method":"election","data":{"ranks":[{"rank":7,"clientId":"me"}]}}"#, "BadRanks"),
         (r#"{"method":"newLeader","data":{"leaderId":"a","term":9}}"#, "AnnouncementRefused"),
         (r#"{"method":"newLeader","data":{"leaderId":"a"},"senderId":"b"}"#, "AnnouncementRefused"),
         (r#"{"method":"greeting","data":"again"}"#, "AlreadyJoined"),

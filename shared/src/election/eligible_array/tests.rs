@@ -181,6 +181,22 @@ fn a_leader_that_resigned_answers_no_check_for_that_term() {
     ];
     assert_eq!(machine.handle(Input::Event(Event::Resign)), expected);
     assert_eq!(machine.handle(from("a", check("b", 5))), []);
+    assert_eq!(machine.handle(from("a", announcement("b", 5))), [sent("a", announcement("b", 5))], "a late copy");
+    machine.handle(from("b", announcement("b", 6)));
+    assert_eq!(machine.belief().role, Role::Leader, "elected anew");
+}
+
+#[test]
+fn a_leader_that_left_between_welcome_and_response_is_not_followed() {
+    let mut machine = joined(Some(("c", 5)));
+    let got = machine.handle(Input::Event(Event::Told { leader: None, term: Some(term(5)) }));
+    let expected = [
+        cancel(Timer::Check),
+        cancel(Timer::CheckTimeout),
+        set(Timer::Campaign, seconds(0.0, 0.5)),
+        believes(Role::Candidate, None, 5),
+    ];
+    assert_eq!(got, expected);
 }
 
 #[test]
