@@ -201,7 +201,7 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
         let read = parts.read_buf.to_vec();
         drop(parts.read_buf);
         let stream = parts.io.into_inner();
-        socket::run(stream, read, visitor, &serving.config.limits, &serving.shutdown).await;
+        serving.tasks.spawn(socket::run(stream, read, visitor, serving.clone()));
     });
     response
 }

@@ -21,10 +21,10 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::Limits;
 use crate::driver::Happening;
 use crate::outbox::{Outbox, TooSlow};
 use crate::rings::Ring;
+use crate::{Hub, Limits};
 
 /// Who a connection is, and what it may do.
 pub struct Visitor {
@@ -35,8 +35,9 @@ pub struct Visitor {
 }
 
 /// A buffer of this size is filled with zeros before every read, and kept for as
-/// long as the connection lasts: the default of 128 KiB costs time and memory.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// long as the connection lasts: the default of 128 KiB costs time and memory. Most
+/// frames are a tenth of it; it grows for the arrays of large elections.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// How long to wait for the other side to have read our goodbye.
 const LINGER: Duration = Duration::from_millis(500);
@@ -71,32 +72,39 @@ impl fmt::Display for End {
 }
 
 /// Serves a WebSocket to its end. `read` is what came with the handshake's last bytes.
-pub async fn run(stream: TcpStream, read: Vec<u8>, visitor: Visitor, limits: &Limits, shutdown: &CancellationToken) {
+///
+/// This is all that an idle connection keeps in memory, so nothing large is moved
+/// about in it (a moved value is kept twice), and what is rare is boxed.
+pub async fn run(stream: TcpStream, read: Vec<u8>, visitor: Visitor, hub: Arc<Hub>) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(MAX_FRAME_BYTES))
         .max_frame_size(Some(MAX_FRAME_BYTES));
-    let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
-    let outbox = Arc::new(Outbox::new(limits.outbox_bytes));
+    let outbox = Arc::new(Outbox::new(hub.config.limits.outbox_bytes));
     let Visitor { id, ring, may_join, watches } = visitor;
     ring.tell(Happening::Connected { id: id.clone(), outbox: outbox.clone(), may_join, watches }).await;
-    let mut connection = Connection { socket, ring, id, outbox, limits };
-    let end = connection.serve(shutdown).await;
+    let mut connection = Connection {
+        socket: WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await,
+        ring: &ring,
+        id: &id,
+        outbox: &outbox,
+        limits: &hub.config.limits,
+    };
+    let end = connection.serve(&hub.shutdown).await;
     match end {
-        End::Closed | End::Shutdown => debug!(id = %connection.id, "{end}"),
-        _ => warn!(id = %connection.id, "{end}"),
+        End::Closed | End::Shutdown => debug!(%id, "{end}"),
+        _ => warn!(%id, "{end}"),
     }
-    let Connection { socket, ring, id, .. } = connection;
-    ring.tell(Happening::Left { id }).await;
-    goodbye(socket, &end).await;
+    ring.tell(Happening::Left { id: id.clone() }).await;
+    Box::pin(goodbye(&mut connection.socket, &end)).await;
 }
 
 struct Connection<'a> {
     socket: WebSocketStream<TcpStream>,
-    ring: Ring,
-    id: ClientId,
-    outbox: Arc<Outbox>,
+    ring: &'a Ring,
+    id: &'a ClientId,
+    outbox: &'a Outbox,
     limits: &'a Limits,
 }
 
@@ -207,7 +215,7 @@ fn end_of(error: Error) -> End {
 
 /// Says why, and gives the other side a moment to read it: closing a socket with
 /// unread bytes in it would throw our last words away.
-async fn goodbye(mut socket: WebSocketStream<TcpStream>, end: &End) {
+async fn goodbye(socket: &mut WebSocketStream<TcpStream>, end: &End) {
     let (code, reason) = match end {
         End::Closed => (CloseCode::Normal, String::new()),
         End::Broken(_) => return,
@@ -223,7 +231,7 @@ async fn goodbye(mut socket: WebSocketStream<TcpStream>, end: &End) {
             End::Closed => {}
             // What comes in can no longer be read as frames.
             End::Refused(..) => {
-                let mut rest = vec![0; READ_BUFFER_BYTES]; // as an array it would be part of every connection's task
+                let mut rest = vec![0; READ_BUFFER_BYTES];
                 while socket.get_mut().read(&mut rest).await.is_ok_and(|count| count > 0) {}
             }
             _ => while let Some(Ok(_)) = socket.next().await {},
