@@ -2,4 +2,5 @@
 
 pub mod demo;
 pub mod join;
+mod terminal;
 pub mod watch;

@@ -5,29 +5,22 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use ringleader_shared::election::eligible_array::{Belief, EligibleArray, Event, Hub, Report, Role, Timing};
+use ringleader_shared::election::eligible_array::{Belief, EligibleArray, Event, Hub, Report, Role, Sent, Timing};
 use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
+use ringleader_shared::message::RingMessage;
 use ringleader_shared::session::{self, Heard, Introduction, NotAHub};
 use ringleader_shared::wire::DecodeError;
 use tokio::sync::{broadcast, oneshot, watch};
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::Status;
 use crate::timers::Timers;
-use crate::transport::hub::{HubUrl, Link, Lost};
+use crate::transport::hub::{self, HubUrl, Link, Lost, Purpose};
 
 /// How long a hub may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(5);
-
-/// Between attempts to connect: from 0.2 s to 5 s, doubling, with jitter.
-const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
-    .with_jitter()
-    .with_min_delay(Duration::from_millis(200))
-    .with_max_delay(Duration::from_secs(5))
-    .without_max_times();
 
 pub struct Driver {
     machine: EligibleArray,
@@ -65,7 +58,7 @@ impl Driver {
     pub async fn run(mut self, hub: HubUrl, mut leave: oneshot::Receiver<()>) {
         loop {
             let mut link = tokio::select! {
-                link = connect(&hub) => link,
+                link = Link::keep_trying(&hub, Purpose::Join) => link,
                 _ = &mut leave => return,
             };
             let lost = tokio::select! {
@@ -78,10 +71,8 @@ impl Driver {
             self.feed(Input::Event(Event::Disconnected));
             self.outgoing.clear();
             warn!("{lost}");
-            // A hub that ends has all its members come back at once otherwise.
-            let pause = BACKOFF.build().next().unwrap_or_default();
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(hub::pause()) => {}
                 _ = &mut leave => return,
             }
         }
@@ -133,7 +124,14 @@ impl Driver {
                 self.say(greeting);
                 self.feed(Input::Event(Event::Joined(joined)));
             }
-            Ok(Heard::Input(input)) => self.feed(input),
+            Ok(Heard::Input(input)) => {
+                if let Input::Message { message: Sent { message: RingMessage::NewLeader(new), .. }, .. } = &input
+                    && let Some(name) = &new.leader_name
+                {
+                    self.names.insert(new.leader_id.clone(), name.clone());
+                }
+                self.feed(input);
+            }
             Ok(Heard::Error(error)) => warn!("the hub says {:?}: {}", error.code, error.message),
             Ok(Heard::Nothing) => {}
             Err(error) if !*welcome => {
@@ -212,23 +210,5 @@ impl Driver {
             Some(name) => format!("{name} ({})", id.short()),
             None => id.short().to_owned(),
         }
-    }
-}
-
-/// Tries until there is a link, and says how it goes.
-async fn connect(hub: &HubUrl) -> Link {
-    let started = Instant::now();
-    let mut delays = BACKOFF.build();
-    loop {
-        let attempt = timeout(Duration::from_secs(15), Link::to_join(hub)).await;
-        let problem = match attempt {
-            Ok(Ok(link)) => return link,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".into(),
-        };
-        let delay = delays.next().unwrap_or_default();
-        let (tried, next) = (started.elapsed().as_secs_f32(), delay.as_secs_f32());
-        warn!("{hub}: {problem}; tried for {tried:.1} s, trying again in {next:.1} s");
-        sleep(delay).await;
     }
 }

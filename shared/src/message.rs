@@ -54,6 +54,9 @@ pub struct NewLeader {
     /// In which term.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<Term>,
+    /// What people call it. The hub adds this on the way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_name: Option<Name>,
 }
 
 /// `checkLeader`: is the leader there?

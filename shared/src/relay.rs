@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::id::{Candidate, ClientId, Term};
+use crate::id::{Candidate, ClientId, Name, Term};
 use crate::machine::{Effect, Input, Machine};
 use crate::message::{Greeting, LeaderLeft, Member, RingMessage, Routing};
 use crate::roster::Roster;
@@ -92,6 +92,7 @@ enum Connection {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Leader {
     id: ClientId,
+    name: Option<Name>,
     term: Term,
     announcer: ClientId,
 }

@@ -380,7 +380,10 @@ mod tests {
         assert_eq!(welcome.body, Body::Welcome(Welcome::default()));
         let announcement = clients(r#"{"senderId":"b","data":{"leaderId":"a"},"method":"newLeader"}"#).unwrap();
         let leader_id = ClientId::new("a").unwrap();
-        assert_eq!(announcement.body, Body::Ring(RingMessage::NewLeader(NewLeader { leader_id, term: None })));
+        assert_eq!(
+            announcement.body,
+            Body::Ring(RingMessage::NewLeader(NewLeader { leader_id, term: None, leader_name: None }))
+        );
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! `ringleader join`: a thin user of the library.
 
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::builder::FalseyValueParser;
 use ringleader_client::transport::hub::HubUrl;
 use ringleader_client::{Config, Membership, Timing, draw_rank, own_name};
 use ringleader_shared::id::{Name, Rank};
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::logs;
@@ -52,10 +54,10 @@ pub struct JoinArgs {
     election_timeout: Duration,
     /// Elect as soon as the leader's connection is gone, not only when a check has
     /// stayed unanswered.
-    #[arg(long, env = "RINGLEADER_EARLY")]
+    #[arg(long, env = "RINGLEADER_EARLY", value_parser = FalseyValueParser::new())]
     early: bool,
     /// Print a line of JSON on stdout whenever what this member believes changes.
-    #[arg(long, env = "RINGLEADER_JSON")]
+    #[arg(long, env = "RINGLEADER_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
     /// Leave when stdin is closed: so no member outlives the demo that started it.
     #[arg(long, hide = true)]
@@ -76,6 +78,9 @@ pub async fn run(args: JoinArgs, logs: &logs::LogArgs) -> anyhow::Result<()> {
         Config { hub: args.place.url(), rank: args.rank.unwrap_or_else(draw_rank), name: name.clone(), timing };
     let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    if args.until_stdin_closes {
+        die_with_parent();
+    }
     let membership = ringleader_client::join(config);
     tokio::select! {
         _ = terminated.recv() => info!("told to stop (SIGTERM)"),
@@ -123,14 +128,26 @@ fn print(status: &ringleader_client::Status, name: &Name) -> anyhow::Result<()> 
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
 }
 
+/// On a thread of its own: the runtime would not end before tokio's reader of stdin does.
 async fn stdin_closed() {
-    let mut stdin = tokio::io::stdin();
-    let mut bytes = [0; 64];
-    while stdin.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    let (tell, closed) = oneshot::channel();
+    thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = tell.send(());
+    });
+    let _ = closed.await;
+}
+
+/// Whoever is stopped cannot see that stdin closes. So the demo's death kills, where that can be had.
+fn die_with_parent() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
+        warn!("cannot ask to be killed when the demo dies: {error}");
+    }
 }
 
 /// A time from 1 ms to 1 h.
-fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, String> {
     let expected = "expected a time from 1ms to 1h, such as 500ms or 2s";
     let time = humantime::parse_duration(text).map_err(|error| format!("{expected}: {error}"))?;
     let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);

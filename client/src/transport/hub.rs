@@ -4,25 +4,44 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{SinkExt, StreamExt};
 use ringleader_shared::wire::MAX_FRAME_BYTES;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tracing::warn;
 
 /// How long connecting may take, and one write.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between attempts to connect: from 0.1 s to 5 s. Each is twice the one before, and
+/// chance at most doubles it.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_jitter()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_millis(2_500))
+    .without_max_times();
+
+/// How long to wait when a link was lost: a hub that ends would otherwise have all
+/// its members back at once.
+pub fn pause() -> Duration {
+    BACKOFF.build().next().unwrap_or_default()
+}
 
 /// How often to ping. Our hub pings too; a classic one does not.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a hub may be silent.
 const SILENCE: Duration = Duration::from_secs(6);
+
+/// The ring that every hub has.
+const DEFAULT_RING: &str = "default";
 
 /// Where a hub is: `ws://HOST[:PORT]`, with a ring's name or a path of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +83,9 @@ impl FromStr for HubUrl {
         if host.is_empty() {
             return Err(bad("it has no host"));
         }
-        if authority.port_u16() == Some(0) || (authority.port_u16().is_none() && authority.as_str().ends_with(':')) {
+        // What is no port is `None` here, too.
+        let has_port = authority.as_str().len() > authority.host().len();
+        if authority.port_u16() == Some(0) || (authority.port_u16().is_none() && has_port) {
             return Err(bad("the port is a number from 1 to 65535"));
         }
         let path = uri.path_and_query().map_or("", |path| path.as_str()).trim_start_matches('/').to_owned();
@@ -73,7 +94,7 @@ impl FromStr for HubUrl {
             host,
             port: authority.port_u16().unwrap_or(80),
             path,
-            ring: "default".into(),
+            ring: DEFAULT_RING.into(),
         })
     }
 }
@@ -85,21 +106,26 @@ impl HubUrl {
         self
     }
 
-    /// Where members connect. `join` spares them what spectators are shown.
-    fn to_join(&self) -> String {
-        match &*self.path {
-            "" => format!("ws://{}/rings/{}?join", self.authority, self.ring),
-            path => format!("ws://{}/{path}", self.authority),
-        }
+    /// Where to connect. The default ring is at the root, where other hubs are too.
+    fn target(&self, purpose: Purpose) -> String {
+        let path = match (&*self.path, &*self.ring, purpose) {
+            ("", DEFAULT_RING, Purpose::Join) => "?join".into(),
+            ("", DEFAULT_RING, Purpose::Watch) => "watch".into(),
+            ("", ring, Purpose::Join) => format!("rings/{ring}?join"),
+            ("", ring, Purpose::Watch) => format!("rings/{ring}/watch"),
+            (path, ..) => path.to_owned(),
+        };
+        format!("ws://{}/{path}", self.authority)
     }
+}
 
-    /// Where spectators connect.
-    fn to_watch(&self) -> String {
-        match &*self.path {
-            "" => format!("ws://{}/rings/{}/watch", self.authority, self.ring),
-            path => format!("ws://{}/{path}", self.authority),
-        }
-    }
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To greet, and be a member. Saying so spares us what spectators are shown.
+    Join,
+    /// To watch, and nothing else.
+    Watch,
 }
 
 impl fmt::Display for HubUrl {
@@ -144,17 +170,24 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects as one who is going to join.
-    pub async fn to_join(hub: &HubUrl) -> Result<Link, ConnectError> {
-        Link::connect(hub, &hub.to_join()).await
+    /// Tries until there is a link, and says how it goes.
+    pub async fn keep_trying(hub: &HubUrl, purpose: Purpose) -> Link {
+        let started = Instant::now();
+        let mut delays = BACKOFF.build();
+        loop {
+            let problem = match Link::connect(hub, purpose).await {
+                Ok(link) => return link,
+                Err(problem) => problem,
+            };
+            let delay = delays.next().unwrap_or_default();
+            let (tried, next) = (started.elapsed().as_secs_f32(), delay.as_secs_f32());
+            warn!("{hub}: {problem}; tried for {tried:.1} s, trying again in {next:.1} s");
+            sleep(delay).await;
+        }
     }
 
-    /// Connects as one who only watches.
-    pub async fn to_watch(hub: &HubUrl) -> Result<Link, ConnectError> {
-        Link::connect(hub, &hub.to_watch()).await
-    }
-
-    async fn connect(hub: &HubUrl, url: &str) -> Result<Link, ConnectError> {
+    /// Tries once.
+    pub async fn connect(hub: &HubUrl, purpose: Purpose) -> Result<Link, ConnectError> {
         let unreachable = |error: std::io::Error| ConnectError::Unreachable(error.to_string());
         let seconds = PATIENCE.as_secs();
         let stream = timeout(PATIENCE, TcpStream::connect((&*hub.host, hub.port)))
@@ -166,7 +199,7 @@ impl Link {
             .read_buffer_size(16 * 1024)
             .max_message_size(Some(MAX_FRAME_BYTES))
             .max_frame_size(Some(MAX_FRAME_BYTES));
-        let (socket, _) = timeout(PATIENCE, client_async_with_config(url, stream, Some(config)))
+        let (socket, _) = timeout(PATIENCE, client_async_with_config(hub.target(purpose), stream, Some(config)))
             .await
             .map_err(|_| ConnectError::NoHub(format!("no WebSocket handshake in {seconds} s")))?
             .map_err(|error| match error {
@@ -193,7 +226,7 @@ impl Link {
                         Some(Ok(Message::Close(frame))) => {
                             // Answer it, as is due; the hub closes the TCP connection then.
                             let _ = timeout(PATIENCE, self.socket.flush()).await;
-                            return Err(Lost::Closed(frame.map_or_else(String::new, |frame| format!(": {} {}", frame.code, frame.reason))));
+                            return Err(Lost::Closed(frame.map_or_else(String::new, |frame| format!(": {} {}", frame.code, readable(&frame.reason)))));
                         }
                         Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) | None => {
                             return Err(Lost::Closed(String::new()));
@@ -240,10 +273,14 @@ impl Link {
 
 /// What an HTTP answer other than 101 says, in so far as people can read it.
 fn refusal(response: &tokio_tungstenite::tungstenite::http::Response<Option<Vec<u8>>>) -> String {
-    const MOST: usize = 200;
-    let body = response.body().as_deref().unwrap_or_default();
-    let body: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MOST).collect();
+    let body = readable(&String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()));
     if body.is_empty() { format!("HTTP {}", response.status()) } else { format!("HTTP {}: {body}", response.status()) }
+}
+
+/// What others wrote, so that it cannot break a line of a log or fill it.
+fn readable(text: &str) -> String {
+    const MOST: usize = 200;
+    text.chars().filter(|c| !c.is_control()).take(MOST).collect()
 }
 
 #[cfg(test)]
@@ -261,8 +298,10 @@ mod tests {
         ];
         for (text, join, watch) in table {
             let url = text.parse::<HubUrl>().unwrap().with_ring("blue");
-            assert_eq!((&*url.to_join(), &*url.to_watch()), (join, watch));
+            assert_eq!((&*url.target(Purpose::Join), &*url.target(Purpose::Watch)), (join, watch));
         }
+        let url: HubUrl = "ws://hub".parse().unwrap();
+        assert_eq!((&*url.target(Purpose::Join), &*url.target(Purpose::Watch)), ("ws://hub/?join", "ws://hub/watch"));
     }
 
     #[test]

@@ -324,7 +324,7 @@ impl EligibleArray {
         let Some((place, best)) = self.place.as_ref().zip(election.ranks.iter().max()) else { return vec![] };
         let leader_id = best.client_id.clone();
         let announced = Report::Announced { leader: leader_id.clone(), entries: election.ranks.len() };
-        let message = RingMessage::NewLeader(NewLeader { leader_id, term: election.term });
+        let message = RingMessage::NewLeader(NewLeader { leader_id, term: election.term, leader_name: None });
         vec![send(Some(place.me.clone()), message), Effect::Report(announced)]
     }
 

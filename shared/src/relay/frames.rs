@@ -8,7 +8,7 @@ use super::token::{Passage, Step, Token};
 use super::{Effects, Leader, OpenElection, Relay, Report, Timer, Why, absorb, absurd, refuse, text};
 use crate::id::{Candidate, ClientId, Term};
 use crate::machine::{Effect, exactly};
-use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
+use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, Member, NewLeader, RingMessage, Routing};
 use crate::wire::{Body, ErrorCode, RawRanks, shortened};
 
 /// How many accepted announcements are remembered; see [`Relay::accepted`].
@@ -152,10 +152,11 @@ impl Relay {
         if !open.top.iter().any(|entry| entry.client_id == said.leader_id) {
             return Err("data.leaderId is not an entry with the highest rank".into());
         }
-        if !self.roster.contains(&said.leader_id) {
+        let Some(member) = self.member(&said.leader_id) else {
             return Err("data.leaderId has left the ring".into());
-        }
-        let leader = Leader { id: said.leader_id.clone(), term: open.term, announcer: from.clone() };
+        };
+        let Member { client_id, name, .. } = member.clone();
+        let leader = Leader { id: client_id, name, term: open.term, announcer: from.clone() };
         Ok((open.clone(), leader))
     }
 
@@ -358,7 +359,8 @@ impl Relay {
 }
 
 fn announcement(leader: &Leader) -> Arc<str> {
-    let body = RingMessage::NewLeader(NewLeader { leader_id: leader.id.clone(), term: Some(leader.term) });
+    let Leader { id, name, term, .. } = leader.clone();
+    let body = RingMessage::NewLeader(NewLeader { leader_id: id, term: Some(term), leader_name: name });
     text(Some(leader.announcer.clone()), None, Body::Ring(body))
 }
 

@@ -37,7 +37,7 @@ fn election(ranks: Vec<Candidate>, t: u64) -> RingMessage {
 }
 
 fn announcement(who: &str, t: u64) -> RingMessage {
-    RingMessage::NewLeader(NewLeader { leader_id: id(who), term: Some(term(t)) })
+    RingMessage::NewLeader(NewLeader { leader_id: id(who), term: Some(term(t)), leader_name: None })
 }
 
 fn check(who: &str, t: u64) -> RingMessage {
@@ -218,7 +218,7 @@ fn a_hub_without_terms_goes_by_the_newest_announcement() {
     let mut machine = EligibleArray::new(7.into(), Timing::default());
     let event = Joined { me: id("b"), routing: Routing::Direct, counts_terms: false, leader: None };
     machine.handle(Input::Event(Event::Joined(event)));
-    let told = |who| RingMessage::NewLeader(NewLeader { leader_id: id(who), term: None });
+    let told = |who| RingMessage::NewLeader(NewLeader { leader_id: id(who), term: None, leader_name: None });
     let got = machine.handle(from("a", told("c")));
     assert_eq!(got[0], cancel(Timer::Campaign), "adopted, and not passed on");
     machine.handle(from("a", told("b")));
