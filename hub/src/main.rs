@@ -1,7 +1,6 @@
 //! `ringleader-hub`: flags, logs and signals around [`ringleader_hub::run`].
 
 use std::io::{IsTerminal, stderr, stdout};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,16 +39,16 @@ enum Command {
     /// Ask the hub on this machine whether it is well: exit code 0 if so, 1 if not.
     Healthcheck {
         /// Where the hub listens.
-        #[arg(long, value_name = "ADDRESS:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
-        listen: SocketAddr,
+        #[arg(long, value_name = "HOST:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
+        listen: String,
     },
 }
 
 #[derive(Args)]
 struct Serve {
     /// Where to listen. Port 0 takes any free port.
-    #[arg(long, value_name = "ADDRESS:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "HOST:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: String,
     /// How frames are passed on: hop by hop round the ring, or the classic way.
     #[arg(long, env = "RINGLEADER_RELAY", default_value = "ring")]
     relay: Relay,
@@ -97,7 +96,7 @@ async fn main() -> ExitCode {
 
 async fn run(serve: Serve) -> anyhow::Result<()> {
     start_logs(&serve)?;
-    let listener = TcpListener::bind(serve.listen)
+    let listener = TcpListener::bind(&serve.listen)
         .await
         .with_context(|| format!("cannot listen on {} (choose another with --listen)", serve.listen))?;
     let address = listener.local_addr()?;
@@ -138,16 +137,14 @@ fn start_logs(serve: &Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
-    let mut address = listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
-    }
+/// An address that stands for all of this machine's, such as 0.0.0.0, leads to
+/// the machine itself.
+async fn healthcheck(address: String) -> anyhow::Result<()> {
     let ask = async {
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(&address).await?;
         let (mut hub, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = hyper::Request::get("/healthz").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
+        let request = hyper::Request::get("/healthz").header("host", &address).body(Empty::<Bytes>::new())?;
         anyhow::Ok(hub.send_request(request).await?.status())
     };
     let status = tokio::time::timeout(Duration::from_secs(2), ask)

@@ -6,7 +6,7 @@
 //! consumed. Files of this room:
 //!
 //! - this one: the machine's doors, joining and leaving;
-//! - [`token`](self::token): a frame on its way round, and who holds it;
+//! - [`token`]: a frame on its way round, and who holds it;
 //! - `frames`: what each kind of frame means, and which ones are accepted.
 //!
 //! Holds, whatever members say: at most one announcement a term is accepted; an

@@ -33,7 +33,16 @@ impl Where {
     }
 }
 
+const EXAMPLES: &str = "Examples:
+  ringleader join                                  the ring of the hub on this machine
+  ringleader join --hub ws://lab:8080 --ring red --rank 7 --name blue
+  ringleader join --json | jq -c '{role, term}'    for programs: a line a change
+  ringleader join --check-interval 500ms --check-timeout 1s --early
+
+Ctrl-C or SIGTERM leaves the ring; a leader resigns first, so that the others elect at once.";
+
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct JoinArgs {
     #[command(flatten)]
     place: Where,
