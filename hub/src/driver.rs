@@ -165,14 +165,12 @@ impl Driver {
                 info!(ring, %term, %initiator, name = self.called(&initiator), "election started");
             }
             Report::Elected { leader, term } => info!(ring, %term, %leader, name = self.called(&leader), "elected"),
-            Report::Closed { term, why } => {
-                let why = match why {
-                    Why::Left => "its initiator left",
-                    Why::Stalled => "its initiator announced nobody in time",
-                    Why::Refused => "its announcement was refused",
-                };
-                warn!(ring, %term, "election over without a leader: {why}");
+            Report::Closed { term, why: Why::Left } => warn!(ring, %term, "election over: its initiator left"),
+            Report::Closed { term, why: Why::Stalled } => {
+                warn!(ring, %term, "election over: its initiator announced nobody in time");
             }
+            // The refusal is logged, with its reason.
+            Report::Closed { term, why: Why::Refused } => debug!(ring, %term, "election over"),
             Report::LeaderLeft(left) => {
                 info!(ring, term = %left.term, leader = %left.leader_id, resigned = left.resigned, "leader left");
             }

@@ -11,10 +11,11 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use ringleader_hub::Config;
 use ringleader_shared::message::Routing;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// The hub of a Ringleader ring: keeps the ordered list of members and relays
@@ -96,6 +97,7 @@ async fn main() -> ExitCode {
 
 async fn run(serve: Serve) -> anyhow::Result<()> {
     start_logs(&serve)?;
+    raise_file_limit();
     let listener = TcpListener::bind(&serve.listen)
         .await
         .with_context(|| format!("cannot listen on {} (choose another with --listen)", serve.listen))?;
@@ -124,6 +126,15 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     ringleader_hub::run(listener, config, shutdown).await;
     info!("stopped");
     Ok(())
+}
+
+/// A connection is an open file, and the soft limit is often 1,024: take what the
+/// system allows.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!("cannot raise the limit of open files: {error}");
+    }
 }
 
 fn start_logs(serve: &Serve) -> anyhow::Result<()> {

@@ -122,7 +122,11 @@ impl Connection<'_> {
                     Ok(frames) => self.write(frames).await,
                     Err(TooSlow) => Err(End::TooSlow),
                 },
-                _ = pings.tick() => {
+                due = pings.tick() => {
+                    // We ourselves have slept: whoever was not asked could not answer.
+                    if due.elapsed() > self.limits.ping_interval {
+                        heard = Instant::now();
+                    }
                     if heard.elapsed() >= self.limits.silence {
                         Err(End::Silent(self.limits.silence))
                     } else {
@@ -147,8 +151,8 @@ impl Connection<'_> {
     async fn on_message(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let text = match message {
             Some(Ok(Message::Text(text))) => text,
-            // Some stacks send text as binary. What is no UTF-8 is refused further in.
-            Some(Ok(Message::Binary(bytes))) => Utf8Bytes::from(String::from_utf8_lossy(&bytes).into_owned()),
+            // Some stacks send text as binary. What is no UTF-8 becomes nothing, which is no frame.
+            Some(Ok(Message::Binary(bytes))) => String::from_utf8(bytes.into()).unwrap_or_default().into(),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
             Some(Ok(Message::Close(_))) | None => return Err(End::Closed),
             Some(Err(error)) => return Err(end_of(error)),
@@ -225,10 +229,13 @@ async fn goodbye(socket: &mut WebSocketStream<TcpStream>, end: &End) {
     };
     let close = CloseFrame { code, reason: reason.into() };
     let _ = timeout(LINGER, async {
-        // Where the other side closed, this sends the answer that is due.
+        if matches!(end, End::Closed) {
+            // The answer that is due waits in the socket; `close` would refuse to do it twice.
+            let _ = socket.flush().await;
+            return;
+        }
         let _ = socket.close(Some(close)).await;
         match end {
-            End::Closed => {}
             // What comes in can no longer be read as frames.
             End::Refused(..) => {
                 let mut rest = vec![0; READ_BUFFER_BYTES];

@@ -22,6 +22,9 @@ impl Relay {
         if let (Some(open), Some(token)) = (&self.election, token)
             && self.holds(&from, &token)
         {
+            if election.term.is_some_and(|term| term != open.term) {
+                return absorb(from, "election", "of another term", out);
+            }
             return match added(&open.ranks, ranks, &from) {
                 Ok(added) => self.on_passed_on(&token, added, out),
                 // It was on its way to us when we handed out the frame of the open one.
