@@ -372,6 +372,11 @@ impl Relay {
         say(&id, Some(id.clone()), Body::Response(Response { leader_id, term: Some(term) }), out);
         out.push(Effect::Report(Report::Joined(member)));
         out.push(Effect::Report(Report::Changed));
+        // A classic member learns of a leader by its announcement alone.
+        if let Some(leader) = self.leader.as_ref().filter(|_| !forwards) {
+            let frame = frames::announcement(leader);
+            self.deliver(None, id, frame, out);
+        }
     }
 
     fn on_left(&mut self, id: &ClientId, out: &mut Effects) {

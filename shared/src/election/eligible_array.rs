@@ -316,6 +316,8 @@ impl EligibleArray {
             return self.announce(&election);
         }
         election.ranks.push(self.entry(&place.me));
+        // A classic hub may take the successor of whom the frame names for its sender.
+        let origin = if place.counts_terms { origin } else { Some(place.me.clone()) };
         vec![send(origin, RingMessage::Election(election))]
     }
 

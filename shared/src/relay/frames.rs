@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use super::token::{Passage, Step, Token};
 use super::{Effects, Leader, OpenElection, Relay, Report, Timer, Why, absorb, absurd, refuse, text};
@@ -22,13 +22,15 @@ impl Relay {
         if let (Some(open), Some(token)) = (&self.election, token)
             && self.holds(&from, &token)
         {
+            // A start was on its way to us when we handed out the frame of the open election.
+            if start_of(ranks, &from).is_some() {
+                return absorb(from, "election", "an election is open", out);
+            }
             if election.term.is_some_and(|term| term != open.term) {
                 return absorb(from, "election", "of another term", out);
             }
             return match added(&open.ranks, ranks, &from) {
                 Ok(added) => self.on_passed_on(&token, added, out),
-                // It was on its way to us when we handed out the frame of the open one.
-                Err(_) if start_of(ranks, &from).is_some() => absorb(from, "election", "an election is open", out),
                 Err(expected) => {
                     let message = format!("election: data.ranks: {expected}");
                     refuse(&from, ErrorCode::BadRanks, message, Some("election".into()), out);
@@ -361,20 +363,21 @@ impl Relay {
     }
 }
 
-fn announcement(leader: &Leader) -> Arc<str> {
+pub(super) fn announcement(leader: &Leader) -> Arc<str> {
     let Leader { id, name, term, .. } = leader.clone();
     let body = RingMessage::NewLeader(NewLeader { leader_id: id, term: Some(term), leader_name: name });
     text(Some(leader.announcer.clone()), None, Body::Ring(body))
 }
 
-/// `ranks` is an array that [`json`] wrote.
+/// `ranks` is an array that [`json`] wrote. It can be long, so it is copied once and
+/// not read again, as an encoder of frames would.
 fn election_frame(ranks: &str, term: Term, initiator: &ClientId) -> Arc<str> {
-    let ranks: &RawValue = serde_json::from_str(ranks).expect("an array of candidates");
-    text(Some(initiator.clone()), None, Body::Ring(RingMessage::Election(Election { ranks, term: Some(term) })))
+    let initiator = json(initiator);
+    format!(r#"{{"method":"election","data":{{"ranks":{ranks},"term":{term}}},"senderId":{initiator}}}"#).into()
 }
 
-fn json(entry: &Candidate) -> String {
-    serde_json::to_string(entry).expect("a rank and an id are JSON")
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("ranks and ids are JSON")
 }
 
 /// A start has its sender for the only entry.

@@ -547,6 +547,14 @@ fn a_classic_member_gets_its_copy_and_nothing_of_others() {
 }
 
 #[test]
+fn a_classic_newcomer_is_told_of_the_leader_in_its_own_words() {
+    let mut ring = Ring::of("abc");
+    ring.elect("a7 b9 c3", "b");
+    assert_eq!(ring.join('D'), ["d < response", "joined d", "d < newLeader b term 1 by a"]);
+    assert_eq!(ring.join('e'), ["e < response", "joined e"], "ours has read the response");
+}
+
+#[test]
 fn direct_routing_is_the_classic_one() {
     let mut ring = Ring::with("abcd", Config { routing: Routing::Direct, ..Config::default() });
     ring.election("a", "a7");

@@ -218,6 +218,9 @@ fn a_hub_without_terms_goes_by_the_newest_announcement() {
     let mut machine = EligibleArray::new(7.into(), Timing::default());
     let event = Joined { me: id("b"), routing: Routing::Direct, counts_terms: false, leader: None };
     machine.handle(Input::Event(Event::Joined(event)));
+    let passed_on = RingMessage::Election(Election { ranks: vec![entry(9, "a"), entry(7, "b")], term: None });
+    let came = RingMessage::Election(Election { ranks: vec![entry(9, "a")], term: None });
+    assert_eq!(machine.handle(from("a", came)), [sent("b", passed_on)], "as its own: that hub may go by it");
     let told = |who| RingMessage::NewLeader(NewLeader { leader_id: id(who), term: None, leader_name: None });
     let got = machine.handle(from("a", told("c")));
     assert_eq!(got[0], cancel(Timer::Campaign), "adopted, and not passed on");
