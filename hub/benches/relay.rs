@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+use tokio_tungstenite::{WebSocketStream, accept_async, client_async_with_config};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -266,7 +267,10 @@ impl Server {
     async fn connect(&self, path: &str) -> Socket {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the server listens");
         stream.set_nodelay(true).expect("a socket");
-        client_async(format!("ws://127.0.0.1:{}{path}", self.port), stream).await.expect("a WebSocket").0
+        // The default buffer is 128 KiB, filled with zeros before every read.
+        let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
+        let url = format!("ws://127.0.0.1:{}{path}", self.port);
+        client_async_with_config(url, stream, Some(config)).await.expect("a WebSocket").0
     }
 
     async fn ring(&self, members: usize) -> Vec<Member> {
