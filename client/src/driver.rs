@@ -68,9 +68,9 @@ impl Driver {
                     return;
                 }
             };
+            warn!("{lost}");
             self.feed(Input::Event(Event::Disconnected));
             self.outgoing.clear();
-            warn!("{lost}");
             tokio::select! {
                 () = sleep(hub::pause()) => {}
                 _ = &mut leave => return,
@@ -182,7 +182,14 @@ impl Driver {
                 warn!("check unanswered for {waited}: {} counts as gone", self.called(&leader));
             }
             Report::LeaderLeft(left) => {
-                let how = if left.resigned { "has resigned" } else { "has left the ring" };
+                let how = match (left.resigned, self.timing.early) {
+                    (true, _) => "has resigned".into(),
+                    (false, true) => "has left the ring".into(),
+                    (false, false) => {
+                        let check = humantime::format_duration(self.timing.check_interval + self.timing.check_timeout);
+                        format!("has left the ring; without --early the check decides, in {check} or so at most")
+                    }
+                };
                 info!("term {}: the leader, {}, {how}", left.term, self.called(&left.leader_id));
             }
         }

@@ -234,7 +234,11 @@ impl Link {
                         Some(Err(error)) => return Err(Lost::Broken(error.to_string())),
                     }
                 }
-                _ = self.pings.tick() => {
+                due = self.pings.tick() => {
+                    // We ourselves have slept: what the hub said meanwhile is still to be read.
+                    if due.elapsed() > PING_INTERVAL {
+                        self.heard = Instant::now();
+                    }
                     if self.heard.elapsed() >= SILENCE {
                         return Err(Lost::Silent);
                     }
