@@ -314,7 +314,8 @@ impl Relay {
         if !self.connections.contains_key(&from) {
             return; // it was read before the connection went, and came after
         }
-        let frame: Frame<RawRanks> = match wire::decode(text) {
+        let appended = self.appended(&from, text);
+        let frame: Frame<RawRanks> = match wire::decode(appended.as_deref().unwrap_or(text)) {
             Ok(frame) => frame,
             Err(error) => {
                 let (code, about) = error.code_and_method();
@@ -325,6 +326,7 @@ impl Relay {
         match frame.body {
             Body::Greeting(greeting) => self.on_greeting(from, greeting, out),
             Body::Ring(message) if self.roster.contains(&from) => match message {
+                RingMessage::Election(election) if appended.is_some() => self.on_appended(from, &election, out),
                 RingMessage::Election(election) => self.on_election(from, &election, out),
                 RingMessage::NewLeader(announcement) => self.on_new_leader(from, announcement, out),
                 RingMessage::CheckLeader(check) => self.on_check(from, frame.sender_id, check, out),

@@ -92,7 +92,8 @@ impl Classic {
         let entries = ranks.len();
         let first_met = ranks.into_iter().reduce(|best, other| if other.rank > best.rank { other } else { best });
         let Some(Candidate { client_id: leader, .. }) = first_met else { return vec![] };
-        let mut effects = self.send(RingMessage::NewLeader(NewLeader { leader_id: leader.clone(), term: None, leader_name: None }));
+        let mut effects =
+            self.send(RingMessage::NewLeader(NewLeader { leader_id: leader.clone(), term: None, leader_name: None }));
         effects.push(Effect::Report(Report::Announced { leader, entries }));
         effects
     }

@@ -1,5 +1,6 @@
 //! What each kind of frame means to the relay, and how it moves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,6 +11,9 @@ use crate::id::{Candidate, ClientId, Term};
 use crate::machine::{Effect, exactly};
 use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, Member, NewLeader, RingMessage, Routing};
 use crate::wire::{Body, ErrorCode, RawRanks, shortened};
+
+/// How an election frame begins: everything before its array.
+const ELECTION: &str = r#"{"method":"election","data":{"ranks":"#;
 
 /// How many accepted announcements are remembered; see [`Relay::accepted`].
 const REMEMBERED: usize = 16;
@@ -26,16 +30,8 @@ impl Relay {
             if start_of(ranks, &from).is_some() {
                 return absorb(from, "election", "an election is open", out);
             }
-            if election.term.is_some_and(|term| term != open.term) {
-                return absorb(from, "election", "of another term", out);
-            }
-            return match added(&open.ranks, ranks, &from) {
-                Ok(added) => self.on_passed_on(&token, added, out),
-                Err(expected) => {
-                    let message = format!("election: data.ranks: {expected}");
-                    refuse(&from, ErrorCode::BadRanks, message, Some("election".into()), out);
-                }
-            };
+            let added = added(&open.ranks, ranks);
+            return self.on_passed_on(&from, &token, election.term, added, out);
         }
         let problem = match (start_of(ranks, &from), &self.election) {
             (Some(entry), None) => return self.on_start(entry, election.term, out),
@@ -44,11 +40,11 @@ impl Relay {
                 Ok(entries) if entries.len() > 1 => {
                     return absorb(from, "election", "its frame is elsewhere", out);
                 }
-                Ok(_) => format!("election: data.ranks: a start has one entry, with your clientId, {from}"),
-                Err(error) => format!("election: data.ranks: expected [{{\"rank\": …, \"clientId\": …}}, …]: {error}"),
+                Ok(_) => format!("a start has one entry, with your clientId, {from}"),
+                Err(error) => error,
             },
         };
-        refuse(&from, ErrorCode::BadRanks, problem, Some("election".into()), out);
+        bad_ranks(&from, problem, out);
     }
 
     fn on_start(&mut self, entry: Candidate, known: Option<Term>, out: &mut Effects) {
@@ -76,11 +72,53 @@ impl Relay {
         self.launch(Token::Election(term), from.clone(), from, frame, out);
     }
 
+    /// As a rule a holder sends back the very text that it was given, with its entry
+    /// appended to the array. Then the frame with that entry alone is all there is to
+    /// read, however long the array has become.
+    pub(super) fn appended(&self, holder: &ClientId, text: &str) -> Option<String> {
+        let open = self.election.as_ref().filter(|open| !open.home)?;
+        let token = Token::Election(open.term);
+        let given = &self.tokens.get(&token).filter(|_| self.holds(holder, &token))?.frame;
+        let known = ELECTION.len() + open.ranks.len() - "]".len();
+        let rest = text.strip_prefix(&given[..known])?.strip_prefix(',')?;
+        // Without what stood before the comma, "[…,]" would be taken for JSON.
+        if rest.trim_start().starts_with(']') {
+            return None;
+        }
+        Some(format!("{ELECTION}[{rest}"))
+    }
+
+    /// An election out of its holder's hands, of which `election` has only what was appended.
+    pub(super) fn on_appended(&mut self, from: ClientId, election: &Election<RawRanks>, out: &mut Effects) {
+        let Some(open) = &self.election else { return };
+        let token = Token::Election(open.term);
+        self.on_passed_on(&from, &token, election.term, parse(election.ranks.get()), out);
+    }
+
     /// The holder has passed the election on, as a rule with itself added. What goes
     /// on is the array as it was and the entry as we write it: of what the holder
     /// wrote, nothing but its rank reaches the next member.
-    fn on_passed_on(&mut self, token: &Token, added: Option<Candidate>, out: &mut Effects) {
+    fn on_passed_on(
+        &mut self,
+        from: &ClientId,
+        token: &Token,
+        term: Option<Term>,
+        added: Result<Vec<Candidate>, String>,
+        out: &mut Effects,
+    ) {
         let (Some(open), Some(passage)) = (&mut self.election, self.tokens.get_mut(token)) else { return };
+        if term.is_some_and(|term| term != open.term) {
+            return absorb(from.clone(), "election", "of another term", out);
+        }
+        let added = match added.as_deref() {
+            Ok([]) => None,
+            Ok([entry]) if entry.client_id == *from => Some(entry.clone()),
+            Ok(_) => {
+                let expected = "expected the entries that were there, and your own added".to_owned();
+                return bad_ranks(from, expected, out);
+            }
+            Err(expected) => return bad_ranks(from, expected.clone(), out),
+        };
         if let Some(added) = added {
             open.ranks.truncate(open.ranks.len() - "]".len());
             open.ranks += &format!(",{}]", json(&added));
@@ -373,7 +411,7 @@ pub(super) fn announcement(leader: &Leader) -> Arc<str> {
 /// not read again, as an encoder of frames would.
 fn election_frame(ranks: &str, term: Term, initiator: &ClientId) -> Arc<str> {
     let initiator = json(initiator);
-    format!(r#"{{"method":"election","data":{{"ranks":{ranks},"term":{term}}},"senderId":{initiator}}}"#).into()
+    format!(r#"{ELECTION}{ranks},"term":{term}}},"senderId":{initiator}}}"#).into()
 }
 
 fn json(value: &impl Serialize) -> String {
@@ -391,37 +429,29 @@ fn start_of(ranks: &str, from: &ClientId) -> Option<Candidate> {
 }
 
 fn parse(ranks: &str) -> Result<Vec<Candidate>, String> {
-    serde_json::from_str(ranks).map_err(|error| shortened(&error.to_string()))
+    serde_json::from_str(ranks)
+        .map_err(|error| format!("expected [{{\"rank\": …, \"clientId\": …}}, …]: {}", shortened(&error.to_string())))
 }
 
-/// What the holder added to the array that it was given: itself, or nothing.
-/// Anything else is an error that says what was expected.
-///
-/// As a rule the new text is the given one with an entry appended, so that only
-/// this entry has to be parsed, however long the array.
-fn added(given: &str, ranks: &str, holder: &ClientId) -> Result<Option<Candidate>, String> {
-    let appended = given.strip_suffix(']').and_then(|given| ranks.strip_prefix(given));
-    let added = match appended {
-        Some("]") => vec![],
-        Some(tail) if tail.starts_with(',') => parse(&format!("[{}", &tail[1..]))?,
-        _ => {
-            let given: Vec<Candidate> = serde_json::from_str(given).unwrap_or_default();
-            let mut new = parse(ranks)?;
-            if new.first() != given.first() {
-                return Err("expected the initiator's entry first".into());
-            }
-            for entry in &given {
-                let Some(at) = new.iter().position(|other| other == entry) else {
-                    return Err("expected every entry that was there, unchanged".into());
-                };
-                new.swap_remove(at);
-            }
-            new
-        }
-    };
-    match &added[..] {
-        [] => Ok(None),
-        [entry] if entry.client_id == *holder => Ok(Some(entry.clone())),
-        _ => Err("expected the entries that were there, and the sender's own added".into()),
+fn bad_ranks(from: &ClientId, problem: String, out: &mut Effects) {
+    refuse(from, ErrorCode::BadRanks, format!("election: data.ranks: {problem}"), Some("election".into()), out);
+}
+
+/// What the holder added to the array that it was given; an error, if it took
+/// something away. Only the initiator's entry has to stay where it was.
+fn added(given: &str, ranks: &str) -> Result<Vec<Candidate>, String> {
+    let given = parse(given)?;
+    let mut new = parse(ranks)?;
+    if new.first() != given.first() {
+        return Err("expected the initiator's entry first".into());
     }
+    if new.starts_with(&given) {
+        return Ok(new.split_off(given.len()));
+    }
+    let count = new.len();
+    let mut new: BTreeSet<Candidate> = new.into_iter().collect();
+    if new.len() < count || !given.iter().all(|entry| new.remove(entry)) {
+        return Err("expected every entry that was there, once and unchanged".into());
+    }
+    Ok(new.into_iter().collect())
 }

@@ -357,6 +357,32 @@ fn arrays_that_were_written_anew_are_read_in_full() {
 }
 
 #[test]
+fn an_array_is_read_the_same_appended_to_or_written_anew() {
+    // What follows the given `[{"rank":7,"clientId":"a"}` in the frame of b, its holder.
+    let table = [
+        (r#",{"rank":9,"clientId":"b"}],"term":1}}"#, "c < election [a7 b9] term 1 by a"),
+        (r#", {"clientId":"b","rank":9}]}}"#, "c < election [a7 b9] term 1 by a"),
+        (r#"],"term":1}}"#, "c < election [a7] term 1 by a"),
+        (r#",{"rank":9,"clientId":"b"}],"term":2}}"#, "absorbed election of b: of another term"),
+        (r#",{"rank":9,"clientId":"c"}],"term":1}}"#, "b < error BadRanks"),
+        (r#",{"rank":9,"clientId":"b"},{"rank":8,"clientId":"b"}],"term":1}}"#, "b < error BadRanks"),
+        (r#",7],"term":1}}"#, "b < error BadRanks"),
+        (r#",],"term":1}}"#, "b < error BadFrame"),
+        (r#",{"rank":9,"clientId":"b"}],"ranks":[]}}"#, "b < error BadFrame"),
+        (r#",{"rank":9,"clientId":"b"}"#, "b < error BadFrame"),
+    ];
+    for (rest, expected) in table {
+        for space in ["", " "] {
+            let mut ring = Ring::of("abc");
+            ring.election("a", "a7");
+            let text = format!(r#"{{"method":"election","data":{{"ranks":[{space}{{"rank":7,"clientId":"a"}}{rest}"#);
+            let got = ring.says("b", &text);
+            assert!(got.contains(&expected.into()), "{text}: {got:?}");
+        }
+    }
+}
+
+#[test]
 fn whoever_adds_nothing_does_not_stand() {
     let mut ring = Ring::of("ab");
     ring.election("a", "a7");

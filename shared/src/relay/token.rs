@@ -111,6 +111,10 @@ impl Tokens {
         self.passages.keys()
     }
 
+    pub fn get(&self, token: &Token) -> Option<&Passage> {
+        self.passages.get(token)
+    }
+
     pub fn get_mut(&mut self, token: &Token) -> Option<&mut Passage> {
         self.passages.get_mut(token)
     }
