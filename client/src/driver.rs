@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use ringleader_shared::election::eligible_array::{Belief, EligibleArray, Event, Hub, Report, Role, Sent, Timing};
+use ringleader_shared::election::eligible_array::{EligibleArray, Event, Hub, Report, Sent, Timing};
+use ringleader_shared::election::{Belief, Role};
 use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::message::RingMessage;

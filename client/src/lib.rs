@@ -38,7 +38,8 @@ use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub use ringleader_shared::election::eligible_array::{Role, Timing};
+pub use ringleader_shared::election::Role;
+pub use ringleader_shared::election::eligible_array::Timing;
 use transport::hub::HubUrl;
 
 /// How to join.

@@ -2,5 +2,33 @@
 //! [`Machine`](crate::machine::Machine).
 //!
 //! - [`eligible_array`]: the ring election of the hub's clients.
+//!
+//! What all of them come to is a [`Belief`].
 
 pub mod eligible_array;
+
+use crate::id::{ClientId, Term};
+
+/// What a member believes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Belief {
+    /// What it is itself.
+    pub role: Role,
+    /// Whom it holds for the leader.
+    pub leader: Option<ClientId>,
+    /// In which term; without a leader, the newest term that it knew a leader of.
+    pub term: Term,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// No member of the ring.
+    Disconnected,
+    /// Knows no leader.
+    Candidate,
+    /// Follows one.
+    Follower,
+    /// Leads.
+    Leader,
+}

@@ -8,7 +8,8 @@
 
 use std::time::Duration;
 
-use ringleader_shared::election::eligible_array::{Belief, Hub, Report, Role, Timer, Timing};
+use ringleader_shared::election::eligible_array::{Hub, Report, Timer, Timing};
+use ringleader_shared::election::{Belief, Role};
 use ringleader_shared::id::{Candidate, ClientId, Rank, Term};
 use ringleader_shared::machine::{Effect, exactly};
 use ringleader_shared::message::{AnswerLeader, CheckLeader, Election, NewLeader, RingMessage};

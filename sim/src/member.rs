@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use ringleader_shared::election::eligible_array::{self, Belief, EligibleArray, Hub, Report, Timer, Timing};
+use ringleader_shared::election::Belief;
+use ringleader_shared::election::eligible_array::{self, EligibleArray, Hub, Report, Timer, Timing};
 use ringleader_shared::id::{Name, Rank};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::session::{self, Heard, Introduction};

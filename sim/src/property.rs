@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use ringleader_shared::election::eligible_array::{Belief, Report};
+use ringleader_shared::election::Belief;
+use ringleader_shared::election::eligible_array::Report;
 use ringleader_shared::id::{ClientId, Name, Term};
 use ringleader_shared::relay;
 use thiserror::Error;
@@ -124,7 +125,7 @@ impl Onlooker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringleader_shared::election::eligible_array::Role;
+    use ringleader_shared::election::Role;
     use std::time::Duration;
 
     fn elected(leader: &str, term: u64) -> What {

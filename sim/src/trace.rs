@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ringleader_shared::election::eligible_array::{self, Belief, Role};
+use ringleader_shared::election::{Belief, Role, eligible_array};
 use ringleader_shared::id::{Candidate, ClientId, Name, Term};
 use ringleader_shared::message::{LeaderLeft, RingMessage};
 use ringleader_shared::relay::{self, Why};

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use ringleader_shared::election::eligible_array::{Hub, Role, Timer};
+use ringleader_shared::election::Role;
+use ringleader_shared::election::eligible_array::{Hub, Timer};
 use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::relay::{self, Relay};

@@ -30,6 +30,7 @@ mod tests;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::{Belief, Role};
 use crate::id::{Candidate, ClientId, Rank, Term};
 use crate::machine::{Effect, Input, Machine, exactly};
 use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
@@ -139,30 +140,6 @@ pub enum Report {
     },
     /// The hub says that the leader is gone.
     LeaderLeft(LeaderLeft),
-}
-
-/// What a client believes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Belief {
-    /// What it is itself.
-    pub role: Role,
-    /// Whom it holds for the leader.
-    pub leader: Option<ClientId>,
-    /// In which term; without a leader, the newest term that it knew a leader of.
-    pub term: Term,
-}
-
-/// What a client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// No member of the ring.
-    Disconnected,
-    /// Knows no leader.
-    Candidate,
-    /// Follows one.
-    Follower,
-    /// Leads.
-    Leader,
 }
 
 /// One client.

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use ringleader_shared::election::eligible_array::{self, Belief, Role, Timing};
+use ringleader_shared::election::eligible_array::{self, Timing};
+use ringleader_shared::election::{Belief, Role};
 use ringleader_shared::id::{ClientId, Name, Rank};
 use ringleader_shared::relay;
 use ringleader_shared::wire::{self, Frame, RawRanks};
