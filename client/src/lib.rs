@@ -110,7 +110,7 @@ pub struct StatusLine<'a> {
     /// Its name.
     pub name: &'a Name,
     /// `leader`, `follower`, `candidate` or `disconnected`.
-    pub role: &'static str,
+    pub role: Role,
     /// The term.
     pub term: Term,
     /// Whom it holds for the leader.
@@ -125,12 +125,7 @@ impl Status {
             at: since.as_millis() as u64,
             client_id: self.client_id.as_ref(),
             name,
-            role: match self.role {
-                Role::Leader => "leader",
-                Role::Follower => "follower",
-                Role::Candidate => "candidate",
-                Role::Disconnected => "disconnected",
-            },
+            role: self.role,
             term: self.term,
             leader_id: self.leader.as_ref(),
         }

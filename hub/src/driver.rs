@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringleader_shared::id::{ClientId, Name};
+use ringleader_shared::id::{ClientId, Name, RingName};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::message::Member;
 use ringleader_shared::relay::{self, Event, Relay, Report, Why};
@@ -53,7 +53,7 @@ pub struct Snapshot {
 }
 
 struct Driver {
-    name: String,
+    name: RingName,
     relay: Relay,
     timers: Timers,
     outboxes: HashMap<ClientId, Arc<Outbox>>,
@@ -66,7 +66,7 @@ struct Driver {
 }
 
 /// Drives a ring until nobody can reach it any more.
-pub async fn run(name: String, config: Config, mut inbox: mpsc::Receiver<Happening>, pristine: Arc<AtomicBool>) {
+pub async fn run(name: RingName, config: Config, mut inbox: mpsc::Receiver<Happening>, pristine: Arc<AtomicBool>) {
     let mut driver = Driver::new(name, &config);
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -87,7 +87,7 @@ pub async fn run(name: String, config: Config, mut inbox: mpsc::Receiver<Happeni
 }
 
 impl Driver {
-    fn new(name: String, config: &Config) -> Self {
+    fn new(name: RingName, config: &Config) -> Self {
         let relay = Relay::new(relay::Config {
             ring: name.clone(),
             routing: config.routing,
@@ -148,7 +148,7 @@ impl Driver {
     }
 
     fn on_report(&mut self, report: Report) {
-        let ring = &self.name;
+        let ring = self.name.as_str();
         match report {
             Report::Joined(member) => {
                 self.spectators.remove(&member.client_id);
@@ -189,7 +189,7 @@ impl Driver {
 
     /// Shows spectators a frame that was handed on.
     fn show(&mut self, seq: u64, from: Option<ClientId>, to: ClientId, frame: &str) {
-        trace!(ring = self.name, seq, from = from.as_ref().map(ClientId::as_str), %to, "{frame}");
+        trace!(ring = self.name.as_str(), seq, from = from.as_ref().map(ClientId::as_str), %to, "{frame}");
         if self.spectators.is_empty() {
             return;
         }
@@ -198,7 +198,7 @@ impl Driver {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         match RawValue::from_string(frame.to_owned()) {
             Ok(frame) => self.tell_spectators(Body::Relayed(Relayed { seq, at, from, to, frame })),
-            Err(error) => warn!(ring = self.name, "a frame that is no JSON was relayed: {error}"),
+            Err(error) => warn!(ring = self.name.as_str(), "a frame that is no JSON was relayed: {error}"),
         }
     }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
-use ringleader_shared::id::ClientId;
+use ringleader_shared::id::{BadRingName, ClientId, RingName};
 use ringleader_shared::message::Member;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -20,7 +20,6 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::driver::Snapshot;
-use crate::rings::{DEFAULT, RingName};
 use crate::socket::{self, Visitor};
 use crate::{Hub, rings};
 
@@ -50,13 +49,13 @@ pub fn router(hub: Arc<Hub>) -> Router {
 
 async fn root(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     if wants_websocket(request.headers()) {
-        return upgrade(&hub, DEFAULT, Wish::JoinOrWatch, request);
+        return upgrade(&hub, RingName::default().as_str(), Wish::JoinOrWatch, request);
     }
     Html(include_str!("../web/index.html")).into_response()
 }
 
 async fn watch(State(hub): State<Arc<Hub>>, request: Request) -> Response {
-    upgrade(&hub, DEFAULT, Wish::Watch, request)
+    upgrade(&hub, RingName::default().as_str(), Wish::Watch, request)
 }
 
 async fn watch_ring(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: Request) -> Response {
@@ -104,7 +103,7 @@ async fn all_rings(State(hub): State<Arc<Hub>>) -> Response {
 
 /// Healthy is a hub whose default ring's task answers.
 async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
-    match tokio::time::timeout(Duration::from_secs(1), snapshot(&hub, DEFAULT)).await {
+    match tokio::time::timeout(Duration::from_secs(1), snapshot(&hub, RingName::default().as_str())).await {
         Ok(Ok(_)) => Json(json!({ "status": "ok" })).into_response(),
         _ => problem(StatusCode::SERVICE_UNAVAILABLE, "the default ring does not answer"),
     }
@@ -117,9 +116,12 @@ async fn nothing_here() -> Response {
     )
 }
 
+fn bad_ring_name(error: BadRingName) -> Response {
+    problem(StatusCode::BAD_REQUEST, &error.to_string())
+}
+
 async fn snapshot(hub: &Hub, name: &str) -> Result<Snapshot, Response> {
-    let name: RingName =
-        name.parse().map_err(|error: rings::BadRingName| problem(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let name: RingName = name.parse().map_err(bad_ring_name)?;
     let none = || problem(StatusCode::NOT_FOUND, &format!("there is no ring {name}; it begins when somebody joins it"));
     let ring = hub.rings.find(&name).ok_or_else(none)?;
     ring.snapshot().await.ok_or_else(|| problem(StatusCode::SERVICE_UNAVAILABLE, "the hub is ending"))
@@ -166,7 +168,7 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
     };
     let name: RingName = match ring.parse() {
         Ok(name) => name,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("{error}")),
+        Err(error) => return bad_ring_name(error),
     };
     let ring = match hub.rings.enter(&name) {
         Ok(ring) => ring,

@@ -1,54 +1,16 @@
 //! The rings there are, by name.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ringleader_shared::id::RingName;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Config;
 use crate::driver::{self, Happening, Snapshot};
-
-/// The name of the ring that is always there.
-pub const DEFAULT: &str = "default";
-
-/// A ring's name: 1 to 64 letters, digits, dots, dashes and underscores, so that
-/// it can stand in a URL and a log line as it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RingName(Arc<str>);
-
-/// Why a text is no ring's name.
-#[derive(Debug)]
-pub struct BadRingName;
-
-impl fmt::Display for BadRingName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a ring's name is 1 to 64 letters, digits, '.', '-' and '_'")
-    }
-}
-
-impl FromStr for RingName {
-    type Err = BadRingName;
-
-    fn from_str(text: &str) -> Result<Self, BadRingName> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(RingName(text.into()))
-        } else {
-            Err(BadRingName)
-        }
-    }
-}
-
-impl fmt::Display for RingName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
 
 /// The way to a ring's task.
 #[derive(Clone)]
@@ -88,7 +50,7 @@ impl Rings {
     /// The default ring.
     pub fn new(config: Config, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
         let rings = Rings { rings: Mutex::default(), config, tasks, shutdown };
-        let name = RingName(DEFAULT.into());
+        let name = RingName::default();
         let ring = rings.start(&name);
         rings.lock().insert(name, ring);
         rings
@@ -125,7 +87,7 @@ impl Rings {
     fn start(&self, name: &RingName) -> Ring {
         let (happenings, inbox) = mpsc::channel(1024);
         let pristine = Arc::new(AtomicBool::new(true));
-        let task = driver::run(name.to_string(), self.config.clone(), inbox, pristine.clone());
+        let task = driver::run(name.clone(), self.config.clone(), inbox, pristine.clone());
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
             tokio::select! {
@@ -147,6 +109,6 @@ impl Rings {
 fn sweep(rings: &mut BTreeMap<RingName, Ring>) {
     rings.retain(|name, ring| {
         let unused = ring.happenings.strong_count() == 1 && ring.pristine.load(Ordering::Acquire);
-        !unused || &*name.0 == DEFAULT
+        !unused || *name == RingName::default()
     });
 }

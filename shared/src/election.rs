@@ -7,6 +7,8 @@
 
 pub mod eligible_array;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{ClientId, Term};
 
 /// What a member believes.
@@ -21,7 +23,8 @@ pub struct Belief {
 }
 
 /// What a member is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// No member of the ring.
     Disconnected,

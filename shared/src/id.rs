@@ -130,6 +130,44 @@ impl<'de> Deserialize<'de> for ClientId {
     }
 }
 
+/// A ring's name: 1 to 64 letters, digits, dots, dashes and underscores, so that
+/// it can stand in a URL and a log line as it is. Every hub has the ring `default`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RingName(Arc<str>);
+
+/// Why a text is no [`RingName`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a ring's name is 1 to {MAX_NAME_BYTES} letters, digits, '.', '-' and '_'")]
+pub struct BadRingName;
+
+impl RingName {
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for RingName {
+    fn default() -> Self {
+        RingName("default".into())
+    }
+}
+
+impl fmt::Display for RingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for RingName {
+    type Err = BadRingName;
+    fn from_str(text: &str) -> Result<Self, BadRingName> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        let is_name = (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(fits);
+        if is_name { Ok(RingName(text.into())) } else { Err(BadRingName) }
+    }
+}
+
 /// A text without a copy where the JSON has no escapes in it.
 fn borrowed_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
     #[derive(Deserialize)]
@@ -316,6 +354,16 @@ mod tests {
         }
         assert_eq!(ClientId::new("0c9b7c1e-aaaa").unwrap().short(), "0c9b7c1e");
         assert_eq!(ClientId::new("äöü").unwrap().short(), "äöü");
+    }
+
+    #[test]
+    fn the_names_of_rings_can_stand_in_a_url() {
+        for good in ["default", "a", "Lab-7.blue_green", &"x".repeat(64)] {
+            assert_eq!(good.parse::<RingName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "two words", "a/b", "a?b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<RingName>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -26,9 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::id::{Candidate, ClientId, Name, Term};
+use crate::id::{Candidate, ClientId, Name, RingName, Term};
 use crate::machine::{Effect, Input, Machine};
 use crate::message::{Greeting, LeaderLeft, Member, RingMessage, Routing};
 use crate::roster::Roster;
@@ -39,7 +37,7 @@ use token::{Token, Tokens};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The ring's name.
-    pub ring: String,
+    pub ring: RingName,
     /// How frames are passed on.
     pub routing: Routing,
     /// How long a member may hold a frame before it is handed on without it; also
@@ -52,7 +50,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            ring: "default".into(),
+            ring: RingName::default(),
             routing: Routing::Ring,
             hop_timeout: Duration::from_secs(1),
             max_members: 5_000,
@@ -203,8 +201,7 @@ pub enum Report {
 }
 
 /// Why an election ended without a leader, or a token was taken out of somebody's hands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Why {
     /// The initiator or holder left.
     Left,
@@ -268,7 +265,7 @@ impl Relay {
     /// The ring as spectators are told of it.
     pub fn snapshot(&self) -> RingChanged {
         let (leader_id, term) = self.leader_and_term();
-        RingChanged { ring: self.config.ring.clone(), members: self.members().cloned().collect(), leader_id, term }
+        RingChanged { ring: self.config.ring.to_string(), members: self.members().cloned().collect(), leader_id, term }
     }
 
     /// Whether nothing would be lost with it: nobody is here, and there never was an election.
@@ -300,7 +297,7 @@ impl Relay {
     fn on_connected(&mut self, id: ClientId, may_join: bool, out: &mut Effects) {
         let (leader_id, term) = self.leader_and_term();
         let welcome = Welcome {
-            ring: Some(self.config.ring.clone()),
+            ring: Some(self.config.ring.to_string()),
             members: Some(self.members().cloned().collect()),
             leader_id,
             term: Some(term),

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::builder::FalseyValueParser;
 use ringleader_client::transport::hub::HubUrl;
 use ringleader_client::{Config, Membership, Timing, draw_rank, own_name};
-use ringleader_shared::id::{Name, Rank};
+use ringleader_shared::id::{Name, Rank, RingName};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -23,13 +23,13 @@ pub struct Where {
     #[arg(long, value_name = "URL", env = "RINGLEADER_HUB", default_value = "ws://localhost:8080")]
     pub hub: HubUrl,
     /// Which of its rings.
-    #[arg(long, value_name = "NAME", env = "RINGLEADER_RING", default_value = "default", value_parser = ring_name)]
-    pub ring: String,
+    #[arg(long, value_name = "NAME", env = "RINGLEADER_RING", default_value_t)]
+    pub ring: RingName,
 }
 
 impl Where {
     pub fn url(self) -> HubUrl {
-        self.hub.with_ring(&self.ring)
+        self.hub.with_ring(self.ring)
     }
 }
 
@@ -161,14 +161,4 @@ pub fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("{expected}: {error}"))?;
     let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
     if bounds.contains(&time) { Ok(time) } else { Err(expected.into()) }
-}
-
-/// As the hub takes it.
-fn ring_name(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.into())
-    } else {
-        Err("a ring's name is 1 to 64 letters, digits, '.', '-' and '_'".into())
-    }
 }

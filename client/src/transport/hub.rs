@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{SinkExt, StreamExt};
+use ringleader_shared::id::RingName;
 use ringleader_shared::wire::MAX_FRAME_BYTES;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -40,9 +41,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a hub may be silent.
 const SILENCE: Duration = Duration::from_secs(6);
 
-/// The ring that every hub has.
-const DEFAULT_RING: &str = "default";
-
 /// Where a hub is: `ws://HOST[:PORT]`, with a ring's name or a path of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubUrl {
@@ -51,7 +49,7 @@ pub struct HubUrl {
     port: u16,
     /// As it was given; empty where only a host was.
     path: String,
-    ring: String,
+    ring: RingName,
 }
 
 /// Why a text is no [`HubUrl`].
@@ -94,25 +92,26 @@ impl FromStr for HubUrl {
             host,
             port: authority.port_u16().unwrap_or(80),
             path,
-            ring: DEFAULT_RING.into(),
+            ring: RingName::default(),
         })
     }
 }
 
 impl HubUrl {
     /// Another ring than `default`. A URL that has a path of its own keeps it.
-    pub fn with_ring(mut self, ring: &str) -> Self {
-        self.ring = ring.into();
-        self
+    pub fn with_ring(self, ring: RingName) -> Self {
+        HubUrl { ring, ..self }
     }
 
     /// Where to connect. The default ring is at the root, where other hubs are too.
     fn target(&self, purpose: Purpose) -> String {
-        let path = match (&*self.path, &*self.ring, purpose) {
-            ("", DEFAULT_RING, Purpose::Join) => "?join".into(),
-            ("", DEFAULT_RING, Purpose::Watch) => "watch".into(),
-            ("", ring, Purpose::Join) => format!("rings/{ring}?join"),
-            ("", ring, Purpose::Watch) => format!("rings/{ring}/watch"),
+        let ring = &self.ring;
+        let is_default = *ring == RingName::default();
+        let path = match (&*self.path, is_default, purpose) {
+            ("", true, Purpose::Join) => "?join".into(),
+            ("", true, Purpose::Watch) => "watch".into(),
+            ("", false, Purpose::Join) => format!("rings/{ring}?join"),
+            ("", false, Purpose::Watch) => format!("rings/{ring}/watch"),
             (path, ..) => path.to_owned(),
         };
         format!("ws://{}/{path}", self.authority)
@@ -301,7 +300,7 @@ mod tests {
             ("ws://hub/chat?x=1", "ws://hub/chat?x=1", "ws://hub/chat?x=1"),
         ];
         for (text, join, watch) in table {
-            let url = text.parse::<HubUrl>().unwrap().with_ring("blue");
+            let url = text.parse::<HubUrl>().unwrap().with_ring("blue".parse().unwrap());
             assert_eq!((&*url.target(Purpose::Join), &*url.target(Purpose::Watch)), (join, watch));
         }
         let url: HubUrl = "ws://hub".parse().unwrap();

@@ -366,7 +366,8 @@ impl EligibleArray {
     fn on_check(&mut self, asker: Option<ClientId>, check: CheckLeader) -> Effects {
         let Some(place) = &self.place else { return vec![] };
         if check.leader_id != place.me {
-            return self.pass_on_sign_of(Some(check.leader_id.clone()), asker, RingMessage::CheckLeader(check));
+            let about = (Some(check.leader_id.clone()), check.term);
+            return self.pass_on_sign_of(about, asker, RingMessage::CheckLeader(check));
         }
         let leads = place.standing == Standing::Leader;
         // Asked as leader of a term we do not know yet: our announcement is on its way.
@@ -387,7 +388,8 @@ impl EligibleArray {
         let term = self.term;
         let Some(place) = &mut self.place else { return vec![] };
         if answer.destination_id != place.me {
-            return self.pass_on_sign_of(answerer.clone(), answerer, RingMessage::AnswerLeader(answer));
+            let about = (answerer.clone(), answer.term);
+            return self.pass_on_sign_of(about, answerer, RingMessage::AnswerLeader(answer));
         }
         match &mut place.standing {
             Standing::Follower { leader, asked }
@@ -404,21 +406,19 @@ impl EligibleArray {
     /// Passes on a check or an answer between others. Where it is about our own
     /// leader it puts our next check off, so that one check serves the whole ring.
     /// A check of ours that is out already still has to be answered.
-    fn pass_on_sign_of(&self, about: Option<ClientId>, origin: Option<ClientId>, message: RingMessage) -> Effects {
+    fn pass_on_sign_of(
+        &self,
+        (leader, term): (Option<ClientId>, Option<Term>),
+        origin: Option<ClientId>,
+        message: RingMessage,
+    ) -> Effects {
         let Some(place) = &self.place else { return vec![] };
         if place.routing != Routing::Ring {
             return vec![];
         }
-        let about_term = match &message {
-            RingMessage::CheckLeader(check) => check.term,
-            RingMessage::AnswerLeader(answer) => answer.term,
-            _ => None,
-        };
         let mut effects = vec![send(origin, message)];
-        if let Standing::Follower { leader, .. } = &place.standing
-            && about.as_ref() == Some(leader)
-            && about_term == Some(self.term)
-        {
+        let ours = matches!(&place.standing, Standing::Follower { leader: ours, .. } if Some(ours) == leader.as_ref());
+        if ours && term == Some(self.term) {
             effects.push(set(Timer::Check, self.check_interval()));
         }
         effects

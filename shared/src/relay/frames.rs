@@ -165,7 +165,7 @@ impl Relay {
             return absorb(from, "newLeader", "it is announced already", out);
         }
         match self.accept(&from, &said) {
-            Ok((open, leader)) => self.on_accepted(open, leader, out),
+            Ok(leader) => self.on_accepted(leader, out),
             Err(problem) => {
                 let message = format!("newLeader: {problem}");
                 refuse(&from, ErrorCode::AnnouncementRefused, message, Some("newLeader".into()), out);
@@ -180,8 +180,8 @@ impl Relay {
         }
     }
 
-    /// Whether this announcement counts.
-    fn accept(&self, from: &ClientId, said: &NewLeader) -> Result<(OpenElection, Leader), String> {
+    /// The leader that this announcement makes, if it counts.
+    fn accept(&self, from: &ClientId, said: &NewLeader) -> Result<Leader, String> {
         let Some(open) = &self.election else { return Err("no election is open".into()) };
         if open.initiator != *from {
             return Err(format!("the election of term {} was started by another member", open.term));
@@ -199,14 +199,13 @@ impl Relay {
             return Err("data.leaderId has left the ring".into());
         };
         let Member { client_id, name, .. } = member.clone();
-        let leader = Leader { id: client_id, name, term: open.term, announcer: from.clone() };
-        Ok((open.clone(), leader))
+        Ok(Leader { id: client_id, name, term: open.term, announcer: from.clone() })
     }
 
-    fn on_accepted(&mut self, open: OpenElection, leader: Leader, out: &mut Effects) {
+    fn on_accepted(&mut self, leader: Leader, out: &mut Effects) {
         self.election = None;
         self.departed = None;
-        out.push(Effect::CancelTimer(Timer::Announce(open.term)));
+        out.push(Effect::CancelTimer(Timer::Announce(leader.term)));
         let older: Vec<Token> =
             self.tokens.names().filter(|token| matches!(token, Token::Announcement(_))).cloned().collect();
         for token in older {

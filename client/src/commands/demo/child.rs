@@ -4,6 +4,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use ringleader_client::Role;
 use ringleader_shared::id::{ClientId, Term};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -34,15 +35,6 @@ pub struct Belief {
     pub role: Role,
     pub term: Term,
     pub leader_id: Option<ClientId>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    Leader,
-    Follower,
-    Candidate,
-    Disconnected,
 }
 
 /// Starts this same program as a member. It ends when `kill` is cancelled; properly,

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use humantime::format_duration;
+use ringleader_client::Role;
 use ringleader_shared::id::{ClientId, Term};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::DemoArgs;
-use super::child::{Belief, Happening, Role};
+use super::child::{Belief, Happening};
 use super::scribe::{Scribe, Speaker};
 
 /// Whether to go on.
