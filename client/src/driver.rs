@@ -161,9 +161,21 @@ impl Driver {
                 Effect::Send { to: Hub, message } => self.say(session::say(message)),
                 Effect::SetTimer { timer, after } => self.timers.set(timer, after),
                 Effect::CancelTimer(timer) => self.timers.cancel(timer),
+                Effect::Save(never) => match never {},
                 Effect::Report(report) => self.on_report(report),
             }
         }
+        self.note_lease();
+    }
+
+    /// Keeps the end of the lease where the program can see it. A renewal is no
+    /// change that anybody has to hear of.
+    fn note_lease(&mut self) {
+        let until = self.machine.lease_end().and_then(|timer| self.timers.due(timer)).map(Instant::into_std);
+        self.status.send_if_modified(|status| {
+            status.act_until = until;
+            false
+        });
     }
 
     fn say(&mut self, text: String) {
@@ -182,6 +194,14 @@ impl Driver {
                 let waited = humantime::format_duration(self.timing.check_timeout);
                 warn!("check unanswered for {waited}: {} counts as gone", self.called(&leader));
             }
+            Report::Waits(wait) => {
+                let wait = humantime::format_duration(wait);
+                info!("elected, and waiting {wait} before acting: the lease of a leader before may still run");
+            }
+            Report::StoodDown { refused: true } => warn!("the hub refuses the lease: not leading any more"),
+            Report::StoodDown { refused: false } => {
+                warn!("the hub has not renewed the lease in time: not leading any more")
+            }
             Report::LeaderLeft(left) => {
                 let how = match (left.resigned, self.timing.early) {
                     (true, _) => "has resigned".into(),
@@ -199,17 +219,24 @@ impl Driver {
     fn on_belief(&mut self, belief: Belief) {
         let term = belief.term;
         match (&belief.role, &belief.leader) {
+            (Role::Leader, _) if belief.may_act && self.is_leased() => info!("term {term}: lease granted, may act"),
             (Role::Leader, _) => info!("term {term}: leader is {} (me)", self.introduction.name),
             (_, Some(leader)) => info!("term {term}: leader is {}", self.called(leader)),
             (Role::Disconnected, None) => info!("not connected: neither leading nor following"),
             (_, None) => info!("no leader known: a candidate"),
         }
-        let Belief { role, leader, term } = belief;
+        let Belief { role, leader, term, may_act } = belief;
         self.status.send_modify(|status| {
-            *status = Status { role, leader, term, since: SystemTime::now(), client_id: status.client_id.take() };
+            let (since, client_id) = (SystemTime::now(), status.client_id.take());
+            *status = Status { role, leader, term, may_act, act_until: status.act_until, since, client_id };
         });
         // Nobody has to listen.
         let _ = self.changes.send(self.status.borrow().clone());
+    }
+
+    /// Whether the hub grants leases: else to lead is to act, and one line says both.
+    fn is_leased(&self) -> bool {
+        self.machine.lease_end().is_some()
     }
 
     /// A member as people know it.

@@ -29,6 +29,11 @@ impl Timers {
         self.due.remove(&timer);
     }
 
+    /// When a timer runs out, if it runs.
+    pub fn due(&self, timer: Timer) -> Option<Instant> {
+        self.due.get(&timer).copied()
+    }
+
     /// The next timer to run out; never, while there is none. Can be dropped and
     /// called again without losing one.
     pub async fn next(&mut self) -> Timer {

@@ -369,6 +369,7 @@ fn hops_in(term: Term, relayed: &[(&Relayed, Frame)]) -> Vec<Hop> {
             RingMessage::NewLeader(announcement) => announcement.term,
             RingMessage::CheckLeader(check) => check.term,
             RingMessage::AnswerLeader(answer) => answer.term,
+            RingMessage::Lease(_) => panic!("no lease is shown to spectators"),
             RingMessage::LeaderLeft(_) => continue, // out of nobody's hands: the hub's own
         };
         if stamp.expect("the hub stamps each frame") == term {

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ringleader_shared::id::{ClientId, Name, RingName};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::message::Member;
-use ringleader_shared::relay::{self, Event, Relay, Report, Why};
+use ringleader_shared::relay::{self, Departure, Event, Relay, Report, Why};
 use ringleader_shared::wire::{self, Body, Frame, Relayed, RingChanged};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
@@ -39,7 +39,7 @@ pub enum Happening {
     /// It sent a text.
     Frame { id: ClientId, text: Utf8Bytes },
     /// It is gone.
-    Left { id: ClientId },
+    Left { id: ClientId, departure: Departure },
     /// Somebody wants to know.
     Asked(oneshot::Sender<Snapshot>),
 }
@@ -63,6 +63,8 @@ struct Driver {
     joined: HashMap<ClientId, (Instant, Option<Name>)>,
     /// Whether spectators have yet to be told of the ring as it is.
     changed: bool,
+    /// Frames handed on so far.
+    seq: u64,
 }
 
 /// Drives a ring until nobody can reach it any more.
@@ -93,6 +95,7 @@ impl Driver {
             routing: config.routing,
             hop_timeout: config.limits.hop_timeout,
             max_members: config.limits.members,
+            lease: Some(config.lease),
         });
         Driver {
             name,
@@ -102,6 +105,7 @@ impl Driver {
             spectators: HashMap::new(),
             joined: HashMap::new(),
             changed: false,
+            seq: 0,
         }
     }
 
@@ -115,10 +119,10 @@ impl Driver {
                 }
             }
             Happening::Frame { id, text } => self.feed(Input::Message { from: id, message: text.as_str().into() }),
-            Happening::Left { id } => {
+            Happening::Left { id, departure } => {
                 self.outboxes.remove(&id);
                 self.spectators.remove(&id);
-                self.feed(Input::Event(Event::Left(id)));
+                self.feed(Input::Event(Event::Left { id, departure }));
             }
             Happening::Asked(reply) => {
                 let ring = self.relay.snapshot();
@@ -142,6 +146,7 @@ impl Driver {
                 // The relay leaves nothing to chance: its ranges are empty.
                 Effect::SetTimer { timer, after } => self.timers.set(timer, after.start),
                 Effect::CancelTimer(timer) => self.timers.cancel(&timer),
+                Effect::Save(_) => {}
                 Effect::Report(report) => self.on_report(report),
             }
         }
@@ -160,7 +165,7 @@ impl Driver {
                 info!(ring, id = %member.client_id, name = name(&member), "left");
             }
             Report::Changed => self.changed = true,
-            Report::Relayed { seq, from, to, frame } => self.show(seq, from, to, &frame),
+            Report::Relayed { from, to, frame } => self.show(from, to, &frame),
             Report::Opened { term, initiator } => {
                 info!(ring, %term, %initiator, name = self.called(&initiator), "election started");
             }
@@ -188,7 +193,9 @@ impl Driver {
     }
 
     /// Shows spectators a frame that was handed on.
-    fn show(&mut self, seq: u64, from: Option<ClientId>, to: ClientId, frame: &str) {
+    fn show(&mut self, from: Option<ClientId>, to: ClientId, frame: &str) {
+        self.seq += 1;
+        let seq = self.seq;
         trace!(ring = self.name.as_str(), seq, from = from.as_ref().map(ClientId::as_str), %to, "{frame}");
         if self.spectators.is_empty() {
             return;

@@ -20,6 +20,9 @@ pub struct Belief {
     pub leader: Option<ClientId>,
     /// In which term; without a leader, the newest term that it knew a leader of.
     pub term: Term,
+    /// Whether it may act as the leader: it leads, and holds a lease where the hub
+    /// grants them.
+    pub may_act: bool,
 }
 
 /// What a member is.

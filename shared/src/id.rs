@@ -288,6 +288,11 @@ impl Term {
         Term::new(self.0 + 1)
     }
 
+    /// The term that many elections later, or the last one there is.
+    pub fn later(self, elections: u64) -> Term {
+        Term(self.0.saturating_add(elections).min(MAX_SAFE_INTEGER))
+    }
+
     /// The number itself.
     pub fn get(self) -> u64 {
         self.0

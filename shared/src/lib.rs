@@ -7,6 +7,7 @@
 //! - [`id`]: who and which: client ids, ranks, terms, candidates.
 //! - [`roster`]: the members in ring order, and who follows whom.
 //! - [`machine`]: inputs, effects, and the trait between them.
+//! - [`rule`]: the rules that the machines keep, by name.
 //! - [`message`]: what members of a hub's ring say to each other.
 //! - [`wire`]: those messages, and the hub's own, as JSON text frames.
 //! - [`relay`]: what the hub decides: order, stamp, hand on, repair, refuse.
@@ -19,5 +20,6 @@ pub mod machine;
 pub mod message;
 pub mod relay;
 pub mod roster;
+pub mod rule;
 pub mod session;
 pub mod wire;

@@ -9,7 +9,8 @@
 //! The contract of a driver:
 //!
 //! 1. It owns the machine. One input at a time, no lock around it.
-//! 2. It performs the effects in the order in which they stand.
+//! 2. It performs the effects in the order in which they stand, and none after an
+//!    [`Effect::Save`] before that is written.
 //! 3. A timer has a name. Setting one that runs replaces it; one that has fired
 //!    or was cancelled does not come back.
 //! 4. Messages between the same two come in the order in which they were sent,
@@ -36,6 +37,8 @@ pub trait Machine: Value {
     type Event: Value;
     /// What it has to tell: to logs, to onlookers, to the program around it.
     type Report: Value;
+    /// What has to survive the end of its program; [`Infallible`](std::convert::Infallible) where nothing has to.
+    type Saved: Value;
 
     /// Takes in what happened; returns what is to be done.
     fn handle(&mut self, input: Input<Self>) -> Vec<Effect<Self>>;
@@ -81,6 +84,9 @@ pub enum Effect<M: Machine> {
     },
     /// Stop a timer, if it runs.
     CancelTimer(M::Timer),
+    /// Write this down, in place of what was written before. What stands after it
+    /// is done only when it is written: a program that ends now can begin with it.
+    Save(M::Saved),
     /// Tell the world.
     Report(M::Report),
 }

@@ -33,6 +33,8 @@ pub enum RingMessage<R = Vec<Candidate>> {
     /// From the hub: the leader is no member any more, or has resigned.
     /// From the leader: it resigns.
     LeaderLeft(LeaderLeft),
+    /// From the leader: may it go on? From the hub: it may.
+    Lease(Lease),
 }
 
 /// `election`: the eligible array on its way round.
@@ -57,6 +59,17 @@ pub struct NewLeader {
     /// What people call it. The hub adds this on the way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader_name: Option<Name>,
+    /// How long it has to wait before it acts, in milliseconds: an older leader's
+    /// lease may run for so long. The hub adds this on the way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act_after_ms: Option<u64>,
+}
+
+impl NewLeader {
+    /// An announcement as a member makes it; the rest is the hub's.
+    pub fn of(leader_id: ClientId, term: Option<Term>) -> Self {
+        NewLeader { leader_id, term, leader_name: None, act_after_ms: None }
+    }
 }
 
 /// `checkLeader`: is the leader there?
@@ -92,6 +105,20 @@ pub struct LeaderLeft {
     /// Whether it gave up leading of its own will, so that there is nothing to wait for.
     #[serde(default)]
     pub resigned: bool,
+}
+
+/// `lease`: the leader asks that it may act for a while longer, and the hub grants
+/// it. Leases are those of Gray and Cheriton (SOSP 1989): whoever holds one counts
+/// from before it asked, whoever grants it from after, so no clock has to be right,
+/// only run at about the right rate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// As leader of which term.
+    pub term: Term,
+    /// In the hub's answer: for how long, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
 }
 
 /// `greeting`: what joins the ring.

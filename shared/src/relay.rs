@@ -7,16 +7,22 @@
 //!
 //! - this one: the machine's doors, joining and leaving;
 //! - [`token`]: a frame on its way round, and who holds it;
-//! - `frames`: what each kind of frame means, and which ones are accepted.
+//! - `frames`: what each kind of frame means, and which ones are accepted;
+//! - `lease`: for how long a leader may act;
+//! - `planted`: what it does where a rule is broken on purpose.
 //!
 //! Holds, whatever members say: at most one announcement a term is accepted; an
 //! announced leader is a member and had the highest rank of the array that came
 //! home; a handed-on frame names the member that it started from; every frame
-//! that moves ends; terms only rise (while the hub runs).
-//! Fails: nothing here survives a restart yet. A hub that lost its terms goes on
-//! above the newest that a member tells it of.
+//! that moves ends; terms only rise; no leader may act before older leases have
+//! run out.
+//! Fails: terms and leases outlive the hub only where its driver performs
+//! [`Effect::Save`] and begins with what was saved ([`Relay::restore`]). A hub that
+//! lost its terms goes on above the newest that a member tells it of.
 
 mod frames;
+mod lease;
+mod planted;
 pub mod token;
 
 #[cfg(test)]
@@ -30,7 +36,9 @@ use crate::id::{Candidate, ClientId, Name, RingName, Term};
 use crate::machine::{Effect, Input, Machine};
 use crate::message::{Greeting, LeaderLeft, Member, RingMessage, Routing};
 use crate::roster::Roster;
+use crate::rule::Rule;
 use crate::wire::{self, Body, ErrorCode, ErrorFrame, Frame, RawRanks, Response, RingChanged, Welcome};
+use lease::Leases;
 use token::{Token, Tokens};
 
 /// How a ring is run.
@@ -45,6 +53,8 @@ pub struct Config {
     pub hop_timeout: Duration,
     /// The most members a ring may have.
     pub max_members: usize,
+    /// For how long a leader may act on one lease; `None`: leases are not granted.
+    pub lease: Option<Duration>,
 }
 
 impl Default for Config {
@@ -54,6 +64,7 @@ impl Default for Config {
             routing: Routing::Ring,
             hop_timeout: Duration::from_secs(1),
             max_members: 5_000,
+            lease: Some(Duration::from_secs(4)),
         }
     }
 }
@@ -77,9 +88,26 @@ pub struct Relay {
     /// Announcements accepted lately: one that comes late out of a former holder's
     /// hands is not taken for a forged one.
     accepted: VecDeque<(ClientId, Term)>,
-    /// Frames handed on so far.
-    seq: u64,
+    leases: Leases,
+    /// What is written down, or about to be: `last_term <= saved.terms`, but for terms
+    /// that a member claims to know.
+    saved: Saved,
+    /// A rule that is not kept, on purpose.
+    broken: Option<Rule>,
 }
+
+/// What has to survive the hub's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Saved {
+    /// Every term up to this one may have been used.
+    pub terms: Term,
+    /// Whether a leader may hold a lease.
+    pub lease_out: bool,
+}
+
+/// So many terms are written down at once: an election does not wait for the disk
+/// each time. After a restart the rest of them are passed over.
+const TERMS_AT_ONCE: u64 = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Connection {
@@ -93,6 +121,8 @@ struct Leader {
     name: Option<Name>,
     term: Term,
     announcer: ClientId,
+    /// What it was told to wait before it acts, in milliseconds.
+    act_after: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -114,6 +144,8 @@ pub enum Timer {
     Hop(Token),
     /// The initiator of this term has had its array back for the hop timeout.
     Announce(Term),
+    /// An eighth of the lease of this term is over.
+    Lease(Term),
 }
 
 /// What happens to connections.
@@ -126,8 +158,23 @@ pub enum Event {
         /// Whether its greeting may join the ring.
         may_join: bool,
     },
-    /// A connection is gone: closed, silent for too long, or too slow.
-    Left(ClientId),
+    /// A connection is gone.
+    Left {
+        /// Whose.
+        id: ClientId,
+        /// What is known of its end.
+        departure: Departure,
+    },
+}
+
+/// What is known of a connection's end, and so of who was at the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Departure {
+    /// The other side closed it: who was there has ended, or knows that it is gone.
+    Closed,
+    /// It broke, was silent for too long or too slow: who was there may still run,
+    /// and believe that it is connected.
+    Lost,
 }
 
 /// What the relay tells: to the log, and to spectators.
@@ -141,8 +188,6 @@ pub enum Report {
     Changed,
     /// A frame was handed on.
     Relayed {
-        /// Counts these reports.
-        seq: u64,
         /// Out of whose hands; `None`: the hub's own.
         from: Option<ClientId>,
         /// Into whose.
@@ -219,21 +264,24 @@ impl Machine for Relay {
     type Timer = Timer;
     type Event = Event;
     type Report = Report;
+    type Saved = Saved;
 
     fn handle(&mut self, input: Input<Self>) -> Effects {
         let mut out = vec![];
         match input {
             Input::Event(Event::Connected { id, may_join }) => self.on_connected(id, may_join, &mut out),
-            Input::Event(Event::Left(id)) => self.on_left(&id, &mut out),
+            Input::Event(Event::Left { id, departure }) => self.on_left(&id, departure, &mut out),
             Input::Message { from, message } => self.on_frame(from, &message, &mut out),
             Input::Timeout(Timer::Hop(token)) => self.on_stalled(&token, &mut out),
             Input::Timeout(Timer::Announce(term)) => self.on_not_announced(term, &mut out),
+            Input::Timeout(Timer::Lease(term)) => self.on_eighth(term, &mut out),
         }
         out
     }
 
     fn check(&self) {
         self.tokens.check();
+        self.leases.check();
         let seated = |id| self.roster.contains(id);
         assert!(self.leader.iter().all(|leader| seated(&leader.id)), "the leader is a member");
         assert!(self.leader.iter().all(|leader| leader.term <= self.last_term), "no leader is ahead of the terms");
@@ -258,8 +306,35 @@ impl Relay {
             tokens: Tokens::default(),
             departed: None,
             accepted: VecDeque::new(),
-            seq: 0,
+            leases: Leases::default(),
+            saved: Saved::default(),
+            broken: None,
         }
+    }
+
+    /// The same ring after the hub's end, from what was saved; what is to be done first.
+    pub fn restore(config: Config, saved: Saved) -> (Self, Vec<Effect<Self>>) {
+        let mut relay = Relay::new(config);
+        (relay.last_term, relay.saved) = (saved.terms, saved);
+        let mut out = vec![];
+        if saved.lease_out {
+            // Granted a moment before, for all that is known.
+            relay.begin_lease(saved.terms, &mut out);
+        }
+        (relay, out)
+    }
+
+    /// Breaks a rule on purpose, to see that it is missed.
+    pub fn breaking(self, rule: Option<Rule>) -> Self {
+        Relay { broken: rule, ..self }
+    }
+
+    fn keeps(&self, rule: Rule) -> bool {
+        self.broken != Some(rule)
+    }
+
+    fn save(&self, out: &mut Effects) {
+        out.push(Effect::Save(self.saved));
     }
 
     /// The ring as spectators are told of it.
@@ -282,7 +357,8 @@ impl Relay {
     /// there is no leader.
     fn leader_and_term(&self) -> (Option<ClientId>, Term) {
         match &self.leader {
-            Some(leader) => (Some(leader.id.clone()), leader.term),
+            Some(leader) if self.keeps(Rule::LeaderWithItsTerm) => (Some(leader.id.clone()), leader.term),
+            Some(leader) => (Some(leader.id.clone()), self.last_term),
             None => (None, self.last_term),
         }
     }
@@ -302,6 +378,7 @@ impl Relay {
             leader_id,
             term: Some(term),
             relay: Some(self.config.routing),
+            lease_ms: self.config.lease.map(|lease| lease.as_millis() as u64),
         };
         self.connections.insert(id.clone(), Connection::Spectator { may_join });
         say(&id, Some(id.clone()), Body::Welcome(welcome), out);
@@ -320,6 +397,7 @@ impl Relay {
             }
         };
         let method = frame.body.method();
+        let from = if self.keeps(Rule::SenderIsStamped) { from } else { frame.sender_id.clone().unwrap_or(from) };
         match frame.body {
             Body::Greeting(greeting) => self.on_greeting(from, greeting, out),
             Body::Ring(message) if self.roster.contains(&from) => match message {
@@ -329,8 +407,10 @@ impl Relay {
                 RingMessage::CheckLeader(check) => self.on_check(from, frame.sender_id, check, out),
                 RingMessage::AnswerLeader(answer) => self.on_answer(from, answer, out),
                 RingMessage::LeaderLeft(left) => self.on_resign(&from, left, out),
+                RingMessage::Lease(lease) => self.on_lease(&from, &lease, out),
             },
-            Body::Ring(_) => {
+            Body::Message(message) if self.roster.contains(&from) => self.on_message(from, message, out),
+            Body::Ring(_) | Body::Message(_) => {
                 let message = format!("{method}: only members of the ring may send this; greet first");
                 refuse(&from, ErrorCode::NotAMember, message, Some(method.into()), out);
             }
@@ -364,7 +444,7 @@ impl Relay {
         }
         let Greeting { rank, name, forwards, term } = greeting;
         let member = Member { client_id: id.clone(), name, rank, forwards };
-        self.last_term = self.last_term.max(term.unwrap_or_default());
+        self.learn(term, out);
         self.roster.join(id.clone());
         self.connections.insert(id.clone(), Connection::Member(member.clone()));
         let (leader_id, term) = self.leader_and_term();
@@ -378,14 +458,17 @@ impl Relay {
         }
     }
 
-    fn on_left(&mut self, id: &ClientId, out: &mut Effects) {
+    fn on_left(&mut self, id: &ClientId, departure: Departure, out: &mut Effects) {
         let Some(Connection::Member(member)) = self.connections.remove(id) else { return };
         let Some(seat) = self.roster.leave(id) else { return };
         out.push(Effect::Report(Report::Left(member)));
-        if self.election.as_ref().is_some_and(|open| open.initiator == *id) {
+        if self.election.as_ref().is_some_and(|open| open.initiator == *id) && self.keeps(Rule::ElectionsClose) {
             self.close(Why::Left, out);
         }
         if let Some(leader) = self.leader.take_if(|leader| leader.id == *id) {
+            if departure == Departure::Closed {
+                self.give_back(leader.term, out);
+            }
             self.depose(LeaderLeft { leader_id: leader.id, term: leader.term, resigned: false }, out);
         }
         for token in self.tokens.consumed_by(id) {
@@ -396,11 +479,24 @@ impl Relay {
             }
         }
         for token in self.tokens.held_at(seat) {
+            if !self.keeps(Rule::TokensHandedOn) {
+                break;
+            }
             let repaired = Report::Repaired { token: token.clone(), holder: id.clone(), why: Why::Left };
             out.push(Effect::Report(repaired));
             self.hand_on(&token, out);
         }
         out.push(Effect::Report(Report::Changed));
+    }
+
+    /// Goes on above a term that a member knows of. Where that is news to us, there
+    /// was a hub before whose terms we have not: then it may have granted a lease, too.
+    fn learn(&mut self, claimed: Option<Term>, out: &mut Effects) {
+        let Some(claimed) = claimed.filter(|term| *term > self.last_term && self.keeps(Rule::ClaimsAreHeard)) else {
+            return;
+        };
+        self.last_term = claimed;
+        self.begin_lease(claimed, out);
     }
 
     /// Whether a member claims to know a term that no hub can have come to.
@@ -431,9 +527,8 @@ impl Relay {
 
     /// Sends a frame to a member and shows it to spectators.
     fn deliver(&mut self, from: Option<ClientId>, to: ClientId, frame: Arc<str>, out: &mut Effects) {
-        self.seq += 1;
         out.push(Effect::Send { to: to.clone(), message: frame.clone() });
-        out.push(Effect::Report(Report::Relayed { seq: self.seq, from, to, frame }));
+        out.push(Effect::Report(Report::Relayed { from, to, frame }));
     }
 }
 

@@ -3,6 +3,7 @@
 //! both speak through it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use crate::election::eligible_array::{EligibleArray, Event, Hub, Joined, Sent};
 use crate::id::{ClientId, Name, Rank, Term};
 use crate::machine::Input;
 use crate::message::{Greeting, Routing};
-use crate::wire::{self, Body, DecodeError, ErrorFrame, Frame, Response};
+use crate::wire::{self, Body, DecodeError, ErrorCode, ErrorFrame, Frame, Response};
 
 /// What a client says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub fn hear(text: &str, introduction: &Introduction, newest: Term) -> Result<Hea
                 routing: welcome.relay.unwrap_or(Routing::Direct),
                 counts_terms: welcome.term.is_some(),
                 leader: welcome.leader_id.map(|leader| (leader, welcome.term)),
+                lease: welcome.lease_ms.and_then(lease),
             };
             let members = welcome.members.unwrap_or_default();
             let members = members.into_iter().filter_map(|member| Some((member.client_id, member.name?))).collect();
@@ -80,9 +82,18 @@ pub fn hear(text: &str, introduction: &Introduction, newest: Term) -> Result<Hea
             Heard::Input(Input::Event(Event::Told { leader: leader_id, term }))
         }
         Body::Ring(message) => Heard::Input(Input::Message { from: Hub, message: Sent { origin: sender_id, message } }),
+        Body::Error(error) if error.code == ErrorCode::NotLeader && error.about.as_deref() == Some("lease") => {
+            Heard::Input(Input::Event(Event::LeaseRefused))
+        }
         Body::Error(error) => Heard::Error(error),
-        Body::Greeting(_) | Body::Relayed(_) | Body::RingChanged(_) => Heard::Nothing,
+        Body::Message(_) | Body::Greeting(_) | Body::Relayed(_) | Body::RingChanged(_) => Heard::Nothing,
     })
+}
+
+/// A length that comes from the hub, if it is one that a lease can have.
+fn lease(millis: u64) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    Some(Duration::from_millis(millis).min(LONGEST)).filter(|lease| !lease.is_zero())
 }
 
 /// What joins us.
@@ -112,12 +123,13 @@ mod tests {
 
     #[test]
     fn our_hub_and_a_classic_one_welcome_differently() {
-        let ours = r#"{"method":"welcome","clientId":"b","data":{"ring":"default","members":[],"leaderId":null,"term":0,"relay":"ring"},"senderId":null}"#;
+        let ours = r#"{"method":"welcome","clientId":"b","data":{"ring":"default","members":[],"leaderId":null,"term":0,"relay":"ring","leaseMs":4000},"senderId":null}"#;
         let classic = r#"{"method":"welcome","clientId":"b"}"#;
         for (text, routing, counts_terms) in [(ours, Routing::Ring, true), (classic, Routing::Direct, false)] {
             let Ok(Heard::Welcome { greeting, joined, .. }) = heard(text) else { panic!("{text}") };
             let me = ClientId::new("b").unwrap();
-            assert_eq!(joined, Joined { me, routing, counts_terms, leader: None });
+            let lease = counts_terms.then_some(Duration::from_secs(4));
+            assert_eq!(joined, Joined { me, routing, counts_terms, leader: None, lease });
             assert_eq!(
                 greeting,
                 r#"{"method":"greeting","data":{"rank":7,"name":"blue","forwards":true,"term":4},"senderId":null}"#

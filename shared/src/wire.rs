@@ -46,6 +46,8 @@ pub enum Body<R = Vec<Candidate>> {
     Response(Response),
     /// One of the frames that members exchange.
     Ring(RingMessage<R>),
+    /// `message`, member to members: what their program has to say.
+    Message(Application),
     /// `relayed`, hub to spectators: a frame as it was handed on.
     Relayed(Relayed),
     /// `ring`, hub to spectators: the members after a change.
@@ -69,6 +71,10 @@ pub struct Welcome {
     pub term: Option<Term>,
     /// How frames are passed on.
     pub relay: Option<Routing>,
+    /// For how long a leader may act on one lease, in milliseconds; a hub that
+    /// grants none leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
 }
 
 /// `response`: the same again at the moment of joining.
@@ -80,6 +86,28 @@ pub struct Response {
     /// The leader's own term; without a leader the last term there was.
     pub term: Option<Term>,
 }
+
+/// `message`: what a member's program says to the others', past the ring. The hub
+/// refuses one of another term than the leader's, so that what was decided under a
+/// deposed leader reaches nobody.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    /// Who it is for; `*` for everybody else.
+    pub destination_id: ClientId,
+    /// Under the leader of which term it is said.
+    pub term: Term,
+    /// Anything.
+    pub body: Box<RawValue>,
+}
+
+impl PartialEq for Application {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.destination_id, self.term, self.body.get()) == (&other.destination_id, other.term, other.body.get())
+    }
+}
+
+impl Eq for Application {}
 
 /// `relayed`: one frame that was handed on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,8 +180,12 @@ pub enum ErrorCode {
     BadRanks,
     /// An announcement that the hub does not accept.
     AnnouncementRefused,
-    /// Somebody resigned who does not lead.
+    /// Somebody resigned, or asked for a lease, who does not lead.
     NotLeader,
+    /// A message of another term than the leader's, or while nobody leads.
+    StaleTerm,
+    /// A message for somebody who is no member.
+    NoSuchMember,
     /// A code of a newer hub.
     #[serde(other)]
     Other,
@@ -166,7 +198,9 @@ pub enum DecodeError {
     #[error("expected a JSON object {{\"method\": …, \"data\": …, \"senderId\": …}}: {0}")]
     Envelope(String),
     /// A method that is not in the protocol.
-    #[error("unknown method {0:?}; methods are greeting, election, newLeader, checkLeader, answerLeader, leaderLeft")]
+    #[error(
+        "unknown method {0:?}; methods are greeting, election, newLeader, checkLeader, answerLeader, leaderLeft, lease, message"
+    )]
     UnknownMethod(String),
     /// A field of `data` is missing or of the wrong type.
     #[error("{method}: {field}: {problem}")]
@@ -199,6 +233,7 @@ impl<R> Body<R> {
             Body::Greeting(_) => "greeting",
             Body::Response(_) => "response",
             Body::Ring(message) => message.method(),
+            Body::Message(_) => "message",
             Body::Relayed(_) => "relayed",
             Body::RingChanged(_) => "ring",
             Body::Error(_) => "error",
@@ -215,6 +250,7 @@ impl<R> RingMessage<R> {
             RingMessage::CheckLeader(_) => "checkLeader",
             RingMessage::AnswerLeader(_) => "answerLeader",
             RingMessage::LeaderLeft(_) => "leaderLeft",
+            RingMessage::Lease(_) => "lease",
         }
     }
 }
@@ -268,6 +304,8 @@ pub fn decode<'a, R: Deserialize<'a>>(text: &'a str) -> Result<Frame<R>, DecodeE
         "checkLeader" => Body::Ring(RingMessage::CheckLeader(fields("checkLeader", data)?)),
         "answerLeader" => Body::Ring(RingMessage::AnswerLeader(fields("answerLeader", data)?)),
         "leaderLeft" => Body::Ring(RingMessage::LeaderLeft(fields("leaderLeft", data)?)),
+        "lease" => Body::Ring(RingMessage::Lease(fields("lease", data)?)),
+        "message" => Body::Message(fields("message", data)?),
         "relayed" => Body::Relayed(fields("relayed", data)?),
         "ring" => Body::RingChanged(fields("ring", data)?),
         "error" => Body::Error(fields("error", data)?),
@@ -341,6 +379,8 @@ pub fn encode<R: Serialize>(frame: &Frame<R>) -> String {
         Body::Ring(RingMessage::CheckLeader(data)) => text(frame, data),
         Body::Ring(RingMessage::AnswerLeader(data)) => text(frame, data),
         Body::Ring(RingMessage::LeaderLeft(data)) => text(frame, data),
+        Body::Ring(RingMessage::Lease(data)) => text(frame, data),
+        Body::Message(data) => text(frame, data),
         Body::Relayed(data) => text(frame, data),
         Body::RingChanged(data) => text(frame, data),
         Body::Error(data) => text(frame, data),
@@ -380,10 +420,7 @@ mod tests {
         assert_eq!(welcome.body, Body::Welcome(Welcome::default()));
         let announcement = clients(r#"{"senderId":"b","data":{"leaderId":"a"},"method":"newLeader"}"#).unwrap();
         let leader_id = ClientId::new("a").unwrap();
-        assert_eq!(
-            announcement.body,
-            Body::Ring(RingMessage::NewLeader(NewLeader { leader_id, term: None, leader_name: None }))
-        );
+        assert_eq!(announcement.body, Body::Ring(RingMessage::NewLeader(NewLeader::of(leader_id, None))));
     }
 
     #[test]

@@ -32,6 +32,8 @@ names! { METHODS, method(Body):
     Body::Ring(RingMessage::CheckLeader(_)) => "checkLeader",
     Body::Ring(RingMessage::AnswerLeader(_)) => "answerLeader",
     Body::Ring(RingMessage::LeaderLeft(_)) => "leaderLeft",
+    Body::Ring(RingMessage::Lease(_)) => "lease",
+    Body::Message(_) => "message",
     Body::Relayed(_) => "relayed",
     Body::RingChanged(_) => "ring",
     Body::Error(_) => "error",
@@ -48,6 +50,8 @@ names! { CODES, code(ErrorCode):
     ErrorCode::BadRanks => "bad-ranks",
     ErrorCode::AnnouncementRefused => "announcement-refused",
     ErrorCode::NotLeader => "not-leader",
+    ErrorCode::StaleTerm => "stale-term",
+    ErrorCode::NoSuchMember => "no-such-member",
     ErrorCode::Other => "other",
 }
 

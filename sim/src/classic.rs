@@ -46,7 +46,7 @@ impl Classic {
             (me, leader) if me == leader => Role::Leader,
             _ => Role::Follower,
         };
-        Belief { role, leader: self.leader.clone(), term: Term::NONE }
+        Belief { role, leader: self.leader.clone(), term: Term::NONE, may_act: false }
     }
 
     pub(crate) fn on_frame(&mut self, text: &str) -> Effects {
@@ -67,6 +67,8 @@ impl Classic {
             Timer::Campaign => self.start(),
             Timer::Check => self.on_check_due(),
             Timer::CheckTimeout => self.on_check_timeout(),
+            // It knows of no leases.
+            Timer::Act | Timer::Renew | Timer::LeaseEnd(_) => vec![],
         }
     }
 
@@ -93,8 +95,7 @@ impl Classic {
         let entries = ranks.len();
         let first_met = ranks.into_iter().reduce(|best, other| if other.rank > best.rank { other } else { best });
         let Some(Candidate { client_id: leader, .. }) = first_met else { return vec![] };
-        let mut effects =
-            self.send(RingMessage::NewLeader(NewLeader { leader_id: leader.clone(), term: None, leader_name: None }));
+        let mut effects = self.send(RingMessage::NewLeader(NewLeader::of(leader.clone(), None)));
         effects.push(Effect::Report(Report::Announced { leader, entries }));
         effects
     }

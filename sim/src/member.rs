@@ -1,6 +1,7 @@
 //! What runs on a node: one of our clients, or a classic one. To the world both
 //! are a machine that speaks in frames.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use ringleader_shared::election::Belief;
@@ -44,6 +45,7 @@ impl Machine for Member {
     type Timer = Timer;
     type Event = Event;
     type Report = Report;
+    type Saved = Infallible;
 
     fn handle(&mut self, input: Input<Self>) -> Effects {
         match self {
@@ -114,6 +116,7 @@ fn in_frames(effect: Effect<EligibleArray>) -> Effect<Member> {
         Effect::Send { to, message } => Effect::Send { to, message: session::say(message).into() },
         Effect::SetTimer { timer, after } => Effect::SetTimer { timer, after },
         Effect::CancelTimer(timer) => Effect::CancelTimer(timer),
+        Effect::Save(never) => match never {},
         Effect::Report(report) => Effect::Report(report),
     }
 }

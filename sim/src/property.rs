@@ -135,7 +135,7 @@ mod tests {
 
     fn follows(node: &str, leader: &str, term: u64) -> What {
         let (leader, term) = (ClientId::new(leader).ok(), Term::new(term).unwrap());
-        let report = Report::Believes(Belief { role: Role::Follower, leader, term });
+        let report = Report::Believes(Belief { role: Role::Follower, leader, term, may_act: false });
         What::Node { node: Name::new(node).unwrap(), id: None, report }
     }
 

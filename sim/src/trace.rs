@@ -149,9 +149,10 @@ fn hub(report: &relay::Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn member(report: &eligible_array::Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use eligible_array::Report;
     match report {
-        Report::Believes(Belief { role, leader, term }) => {
+        Report::Believes(Belief { role, leader, term, may_act }) => {
             match (role, leader) {
                 (Role::Disconnected, _) => return write!(f, "has lost its connection"),
+                (Role::Leader, _) if *may_act => write!(f, "may act")?,
                 (Role::Leader, _) => write!(f, "leads")?,
                 (_, Some(leader)) => write!(f, "follows {}", leader.short())?,
                 (_, None) => write!(f, "knows no leader")?,
@@ -163,6 +164,9 @@ fn member(report: &eligible_array::Report, f: &mut fmt::Formatter<'_>) -> fmt::R
         Report::Announced { leader, entries } => write!(f, "announces {}, the best of {entries}", leader.short()),
         Report::Unanswered { leader } => write!(f, "has had no answer of {}", leader.short()),
         Report::LeaderLeft(left) => write!(f, "hears that {} left", left.leader_id.short()),
+        Report::Waits(wait) => write!(f, "waits {} ms before it acts", wait.as_millis()),
+        Report::StoodDown { refused: true } => write!(f, "stands down, refused a lease"),
+        Report::StoodDown { refused: false } => write!(f, "stands down, its lease has run out"),
     }
 }
 
@@ -190,7 +194,8 @@ impl fmt::Display for FrameText<'_> {
             }
             RingMessage::NewLeader(announcement) => {
                 write!(f, " {}", announcement.leader_id.short())?;
-                in_term(announcement.term, f)
+                in_term(announcement.term, f)?;
+                announcement.act_after_ms.map_or(Ok(()), |wait| write!(f, ", to act after {wait} ms"))
             }
             RingMessage::CheckLeader(check) => {
                 write!(f, " {origin} asks {}", check.leader_id.short())?;
@@ -204,6 +209,7 @@ impl fmt::Display for FrameText<'_> {
                 write!(f, " {}", left.leader_id.short())?;
                 in_term(Some(left.term), f)
             }
+            RingMessage::Lease(lease) => in_term(Some(lease.term), f),
         }
     }
 }

@@ -20,7 +20,7 @@ use ringleader_shared::election::Role;
 use ringleader_shared::election::eligible_array::{Hub, Timer};
 use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
-use ringleader_shared::relay::{self, Relay};
+use ringleader_shared::relay::{self, Departure, Relay};
 
 use crate::agenda::{Agenda, Slot};
 use crate::member::{self, Member};
@@ -208,7 +208,9 @@ impl World {
         match due {
             Due::HubTimer(timer) => self.on_hub_timer(timer),
             Due::AtHub(from, Arrival::Frame(message)) => self.tell_hub(Input::Message { from, message }),
-            Due::AtHub(from, Arrival::Closed) => self.tell_hub(Input::Event(relay::Event::Left(from))),
+            Due::AtHub(id, Arrival::Closed) => {
+                self.tell_hub(Input::Event(relay::Event::Left { id, departure: Departure::Closed }));
+            }
             Due::NodeTimer(index, timer) => self.on_node_timer(index, timer, slot),
             Due::AtNode(id, arrival) => self.on_arrival(id, arrival),
         }
@@ -221,7 +223,7 @@ impl World {
             HubTimer::Silent(id) => {
                 self.report(What::Silent(id.clone()));
                 self.send_to_node(&id, Arrival::Closed);
-                self.tell_hub(Input::Event(relay::Event::Left(id)));
+                self.tell_hub(Input::Event(relay::Event::Left { id, departure: Departure::Lost }));
             }
         }
     }
@@ -278,6 +280,7 @@ impl World {
                     self.set_hub_timer(HubTimer::Relay(timer), after);
                 }
                 Effect::CancelTimer(timer) => self.cancel_hub_timer(&HubTimer::Relay(timer)),
+                Effect::Save(_) => {}
                 Effect::Report(report) => self.report(What::Hub(report)),
             }
         }
@@ -304,6 +307,7 @@ impl World {
                         self.agenda.cancel(slot);
                     }
                 }
+                Effect::Save(never) => match never {},
                 Effect::Report(report) => {
                     let node = &self.nodes[index];
                     self.report(What::Node { node: node.name.clone(), id: node.id.clone(), report });

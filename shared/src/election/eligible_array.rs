@@ -23,10 +23,15 @@
 //!   rely on its initiator.
 //! - The announcer, too, adopts only when its own frame comes back, for only then
 //!   has the hub accepted it.
+//!
+//! To lead is one thing, to act as the leader another: that takes a lease from the
+//! hub (`tenure`). A leader whose lease runs out stands down.
 
+mod tenure;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -34,6 +39,8 @@ use super::{Belief, Role};
 use crate::id::{Candidate, ClientId, Rank, Term};
 use crate::machine::{Effect, Input, Machine, exactly};
 use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
+use crate::rule::Rule;
+use tenure::{Renewal, Tenure};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,6 +93,12 @@ pub enum Timer {
     Check,
     /// The oldest unanswered check has run out.
     CheckTimeout,
+    /// Leases of older leaders have run out: ask for one.
+    Act,
+    /// Ask for the lease again.
+    Renew,
+    /// The lease that was asked for then has run out.
+    LeaseEnd(Renewal),
 }
 
 /// What happens to a client besides frames and timers.
@@ -104,6 +117,8 @@ pub enum Event {
     Disconnected,
     /// The program is about to leave: resign first.
     Resign,
+    /// The hub refused the lease: we do not lead any more.
+    LeaseRefused,
 }
 
 /// What `welcome` said.
@@ -117,6 +132,9 @@ pub struct Joined {
     pub counts_terms: bool,
     /// Who leads, if anybody does.
     pub leader: Option<(ClientId, Option<Term>)>,
+    /// For how long a leader may act on one lease; `None` where the hub grants none,
+    /// and to lead is all there is.
+    pub lease: Option<Duration>,
 }
 
 /// What a client tells.
@@ -140,6 +158,13 @@ pub enum Report {
     },
     /// The hub says that the leader is gone.
     LeaderLeft(LeaderLeft),
+    /// It leads, and may not act before older leases have run out.
+    Waits(Duration),
+    /// It led, and has no lease any more.
+    StoodDown {
+        /// Whether the hub said so; else the hub did not answer in time.
+        refused: bool,
+    },
 }
 
 /// One client.
@@ -153,6 +178,8 @@ pub struct EligibleArray {
     resigned: Term,
     /// `None` while there is no connection.
     place: Option<Place>,
+    /// A rule that is not kept, on purpose.
+    broken: Option<Rule>,
 }
 
 /// A client's place in a ring.
@@ -161,6 +188,7 @@ struct Place {
     me: ClientId,
     routing: Routing,
     counts_terms: bool,
+    lease: Option<Duration>,
     standing: Standing,
 }
 
@@ -172,7 +200,7 @@ enum Standing {
         /// Whether a check is out, with [`Timer::CheckTimeout`] running.
         asked: bool,
     },
-    Leader,
+    Leader(Tenure),
 }
 
 type Effects = Vec<Effect<EligibleArray>>;
@@ -183,24 +211,30 @@ impl Machine for EligibleArray {
     type Timer = Timer;
     type Event = Event;
     type Report = Report;
+    type Saved = Infallible;
 
     fn handle(&mut self, input: Input<Self>) -> Effects {
         let before = self.belief();
         let mut effects = match input {
             Input::Event(Event::Joined(joined)) => self.on_joined(joined),
-            Input::Event(Event::Told { leader: Some(leader), term }) => self.adopt(leader, term),
+            Input::Event(Event::Told { leader: Some(leader), term }) => self.adopt(leader, term, None),
             Input::Event(Event::Told { leader: None, .. }) => self.on_told_of_nobody(),
             Input::Event(Event::Disconnected) => self.on_disconnected(),
             Input::Event(Event::Resign) => self.on_resign(),
+            Input::Event(Event::LeaseRefused) => self.on_lease_refused(),
             Input::Timeout(Timer::Campaign) => self.campaign(),
             Input::Timeout(Timer::Check) => self.on_check_due(),
             Input::Timeout(Timer::CheckTimeout) => self.on_check_timeout(),
+            Input::Timeout(Timer::Act) => self.on_older_leases_over(),
+            Input::Timeout(Timer::Renew) => self.on_renewal_due(),
+            Input::Timeout(Timer::LeaseEnd(_)) => self.on_lease_end(),
             Input::Message { from: Hub, message: Sent { origin, message } } => match message {
                 RingMessage::Election(election) => self.on_election(origin, election),
                 RingMessage::NewLeader(announcement) => self.on_new_leader(origin, announcement),
                 RingMessage::CheckLeader(check) => self.on_check(origin, check),
                 RingMessage::AnswerLeader(answer) => self.on_answer(origin, answer),
                 RingMessage::LeaderLeft(left) => self.on_leader_left(left),
+                RingMessage::Lease(granted) => self.on_granted(&granted),
             },
         };
         let after = self.belief();
@@ -221,7 +255,16 @@ impl Machine for EligibleArray {
 impl EligibleArray {
     /// A client that is in no ring yet.
     pub fn new(rank: Rank, timing: Timing) -> Self {
-        EligibleArray { rank, timing, term: Term::NONE, resigned: Term::NONE, place: None }
+        EligibleArray { rank, timing, term: Term::NONE, resigned: Term::NONE, place: None, broken: None }
+    }
+
+    /// Breaks a rule on purpose, to see that it is missed.
+    pub fn breaking(self, rule: Option<Rule>) -> Self {
+        EligibleArray { broken: rule, ..self }
+    }
+
+    fn keeps(&self, rule: Rule) -> bool {
+        self.broken != Some(rule)
     }
 
     /// What it believes.
@@ -231,18 +274,18 @@ impl EligibleArray {
             Some(place) => match &place.standing {
                 Standing::Candidate => (Role::Candidate, None),
                 Standing::Follower { leader, .. } => (Role::Follower, Some(leader.clone())),
-                Standing::Leader => (Role::Leader, Some(place.me.clone())),
+                Standing::Leader(_) => (Role::Leader, Some(place.me.clone())),
             },
         };
-        Belief { role, leader, term: self.term }
+        Belief { role, leader, term: self.term, may_act: self.tenure().is_some_and(Tenure::may_act) }
     }
 
     fn on_joined(&mut self, joined: Joined) -> Effects {
-        let Joined { me, routing, counts_terms, leader } = joined;
-        self.place = Some(Place { me, routing, counts_terms, standing: Standing::Candidate });
+        let Joined { me, routing, counts_terms, leader, lease } = joined;
+        self.place = Some(Place { me, routing, counts_terms, lease, standing: Standing::Candidate });
         let mut effects = vec![set(Timer::Campaign, Duration::ZERO..self.timing.start_delay)];
         if let Some((leader, term)) = leader {
-            effects.extend(self.adopt(leader, term));
+            effects.extend(self.adopt(leader, term, None));
         }
         effects
     }
@@ -257,16 +300,15 @@ impl EligibleArray {
     }
 
     fn on_disconnected(&mut self) -> Effects {
+        let tenure = self.end_tenure();
         self.place = None;
-        vec![cancel(Timer::Campaign), cancel(Timer::Check), cancel(Timer::CheckTimeout)]
+        let timers = [Timer::Campaign, Timer::Check, Timer::CheckTimeout];
+        timers.into_iter().chain(tenure).map(cancel).collect()
     }
 
     /// From here on it is a member without a leader, should the program stay after all.
     fn on_resign(&mut self) -> Effects {
-        let Some(place) = &self.place else { return vec![] };
-        if place.standing != Standing::Leader {
-            return vec![];
-        }
+        let Some(place) = self.place.as_ref().filter(|place| place.leads()) else { return vec![] };
         self.resigned = self.term;
         let left = LeaderLeft { leader_id: place.me.clone(), term: self.term, resigned: true };
         let mut effects = vec![send(Some(place.me.clone()), RingMessage::LeaderLeft(left))];
@@ -279,17 +321,20 @@ impl EligibleArray {
     fn campaign(&mut self) -> Effects {
         let Some(place) = &self.place else { return vec![] };
         let start = Election { ranks: vec![self.entry(&place.me)], term: self.stamp(place) };
-        vec![
-            send(Some(place.me.clone()), RingMessage::Election(start)),
-            set(Timer::Campaign, self.election_timeout()),
-            Effect::Report(Report::Started),
-        ]
+        let mut effects = vec![send(Some(place.me.clone()), RingMessage::Election(start))];
+        if self.keeps(Rule::CampaignIsArmed) {
+            effects.push(set(Timer::Campaign, self.election_timeout()));
+        }
+        effects.push(Effect::Report(Report::Started));
+        effects
     }
 
     fn on_election(&mut self, origin: Option<ClientId>, mut election: Election<Vec<Candidate>>) -> Effects {
         let Some(place) = &self.place else { return vec![] };
         // By id: another member may well have our rank.
-        if election.ranks.iter().any(|entry| entry.client_id == place.me) {
+        let is_ours =
+            |entry: &Candidate| entry.client_id == place.me || (entry.rank == self.rank && !self.keeps(Rule::HomeById));
+        if election.ranks.iter().any(is_ours) {
             return self.announce(&election);
         }
         election.ranks.push(self.entry(&place.me));
@@ -299,16 +344,20 @@ impl EligibleArray {
     }
 
     /// The frame is home: the best entry leads.
-    fn announce(&self, election: &Election<Vec<Candidate>>) -> Effects {
+    fn announce(&mut self, election: &Election<Vec<Candidate>>) -> Effects {
         let Some((place, best)) = self.place.as_ref().zip(election.ranks.iter().max()) else { return vec![] };
         let leader_id = best.client_id.clone();
         let announced = Report::Announced { leader: leader_id.clone(), entries: election.ranks.len() };
-        let message = RingMessage::NewLeader(NewLeader { leader_id, term: election.term, leader_name: None });
-        vec![send(Some(place.me.clone()), message), Effect::Report(announced)]
+        let message = RingMessage::NewLeader(NewLeader::of(leader_id.clone(), election.term));
+        let mut effects = vec![send(Some(place.me.clone()), message), Effect::Report(announced)];
+        if !self.keeps(Rule::AnnouncerWaits) {
+            effects.extend(self.adopt(leader_id, election.term, None));
+        }
+        effects
     }
 
     fn on_new_leader(&mut self, origin: Option<ClientId>, announcement: NewLeader) -> Effects {
-        let mut effects = self.adopt(announcement.leader_id.clone(), announcement.term);
+        let mut effects = self.adopt(announcement.leader_id.clone(), announcement.term, announcement.act_after_ms);
         if let Some(place) = &self.place
             && place.routing == Routing::Ring
             && origin.as_ref() != Some(&place.me)
@@ -319,11 +368,12 @@ impl EligibleArray {
     }
 
     /// Takes a leader for the leader, unless what is known is newer.
-    fn adopt(&mut self, leader: ClientId, term: Option<Term>) -> Effects {
-        let known = self.belief().leader;
+    fn adopt(&mut self, leader: ClientId, term: Option<Term>, act_after_ms: Option<u64>) -> Effects {
+        let (known, only_newer) = (self.belief().leader, self.keeps(Rule::AdoptOnlyNewer));
+        let resigned = Some(self.resigned).filter(|_| self.keeps(Rule::ResignedForGood));
         let Some(place) = &mut self.place else { return vec![] };
         let term = match (place.counts_terms, term) {
-            (true, Some(term)) if term < self.term => return vec![],
+            (true, Some(term)) if term < self.term && only_newer => return vec![],
             (true, Some(term)) => term,
             // A hub that counts terms stamps every announcement.
             (true, None) => return vec![],
@@ -333,23 +383,27 @@ impl EligibleArray {
             return vec![];
         }
         // Its announcement may still be going round when it has resigned.
-        if place.counts_terms && leader == place.me && term <= self.resigned {
+        if place.counts_terms && leader == place.me && Some(term) <= resigned {
             return vec![];
         }
         self.term = term;
+        let is_me = leader == place.me;
         let mut effects = vec![cancel(Timer::Campaign), cancel(Timer::CheckTimeout)];
-        if leader == place.me {
-            place.standing = Standing::Leader;
+        effects.extend(self.end_tenure().into_iter().map(cancel));
+        let interval = self.check_interval();
+        if is_me {
             effects.push(cancel(Timer::Check));
-        } else {
+            effects.extend(self.begin_tenure(act_after_ms));
+        } else if let Some(place) = &mut self.place {
             place.standing = Standing::Follower { leader, asked: false };
-            effects.push(set(Timer::Check, self.check_interval()));
+            effects.push(set(Timer::Check, interval));
         }
         effects
     }
 
     fn on_check_due(&mut self) -> Effects {
         let (timeout, interval, term) = (self.timing.check_timeout, self.check_interval(), self.term);
+        let oldest_counts = self.keeps(Rule::OldestCheckCounts);
         let Some(Place { me, counts_terms, standing: Standing::Follower { leader, asked }, .. }) = &mut self.place
         else {
             return vec![];
@@ -357,7 +411,7 @@ impl EligibleArray {
         let check = CheckLeader { leader_id: leader.clone(), term: counts_terms.then_some(term) };
         let mut effects = vec![send(Some(me.clone()), RingMessage::CheckLeader(check)), set(Timer::Check, interval)];
         // The timeout runs from the oldest unanswered check: a later one does not put it off.
-        if !std::mem::replace(asked, true) {
+        if !std::mem::replace(asked, true) || !oldest_counts {
             effects.push(set(Timer::CheckTimeout, exactly(timeout)));
         }
         effects
@@ -369,7 +423,7 @@ impl EligibleArray {
             let about = (Some(check.leader_id.clone()), check.term);
             return self.pass_on_sign_of(about, asker, RingMessage::CheckLeader(check));
         }
-        let leads = place.standing == Standing::Leader;
+        let leads = place.leads();
         // Asked as leader of a term we do not know yet: our announcement is on its way.
         let answers = match check.term {
             Some(asked) => asked > self.term || (asked == self.term && leads),
@@ -385,7 +439,7 @@ impl EligibleArray {
     }
 
     fn on_answer(&mut self, answerer: Option<ClientId>, answer: AnswerLeader) -> Effects {
-        let term = self.term;
+        let (term, leaders_only) = (self.term, self.keeps(Rule::LeadersAnswerOnly));
         let Some(place) = &mut self.place else { return vec![] };
         if answer.destination_id != place.me {
             let about = (answerer.clone(), answer.term);
@@ -393,7 +447,8 @@ impl EligibleArray {
         }
         match &mut place.standing {
             Standing::Follower { leader, asked }
-                if answerer.as_ref() == Some(leader) && (!place.counts_terms || answer.term == Some(term)) =>
+                if (answerer.as_ref() == Some(leader) && (!place.counts_terms || answer.term == Some(term)))
+                    || !leaders_only =>
             {
                 *asked = false;
                 vec![cancel(Timer::CheckTimeout)]
@@ -451,10 +506,11 @@ impl EligibleArray {
 
     /// Leaves the election timer to the caller, who has to arm it.
     fn lose_leader(&mut self) -> Effects {
+        let tenure = self.end_tenure();
         if let Some(place) = &mut self.place {
             place.standing = Standing::Candidate;
         }
-        vec![cancel(Timer::Check), cancel(Timer::CheckTimeout)]
+        [Timer::Check, Timer::CheckTimeout].into_iter().chain(tenure).map(cancel).collect()
     }
 
     fn entry(&self, me: &ClientId) -> Candidate {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::token::{Passage, Step, Token};
-use super::{Effects, Leader, OpenElection, Relay, Report, Timer, Why, absorb, absurd, refuse, text};
+use super::{
+    Effects, Leader, OpenElection, Relay, Report, TERMS_AT_ONCE, Timer, Why, absorb, absurd, planted, refuse, text,
+};
 use crate::id::{Candidate, ClientId, Term};
 use crate::machine::{Effect, exactly};
-use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, Member, NewLeader, RingMessage, Routing};
-use crate::wire::{Body, ErrorCode, RawRanks, shortened};
+use crate::message::{AnswerLeader, CheckLeader, Election, LeaderLeft, NewLeader, RingMessage, Routing};
+use crate::rule::Rule;
+use crate::wire::{Application, Body, ErrorCode, RawRanks, shortened};
 
 /// How an election frame begins: everything before its array.
 const ELECTION: &str = r#"{"method":"election","data":{"ranks":"#;
@@ -38,6 +41,9 @@ impl Relay {
             (Some(_), Some(_)) => return absorb(from, "election", "an election is open", out),
             (None, _) => match parse(ranks) {
                 Ok(entries) if entries.len() > 1 => {
+                    if !self.keeps(Rule::LateFramesAbsorbed) {
+                        return self.on_late(entries, out);
+                    }
                     return absorb(from, "election", "its frame is elsewhere", out);
                 }
                 Ok(_) => format!("a start has one entry, with your clientId, {from}"),
@@ -59,11 +65,16 @@ impl Relay {
             let frame = announcement(leader);
             return self.deliver(None, from, frame, out);
         }
-        let Some(term) = self.last_term.max(known.unwrap_or_default()).next() else {
+        self.learn(known, out);
+        let Some(term) = self.last_term.next() else {
             let message = "election: the terms have run out".to_owned();
             return refuse(&from, ErrorCode::AnnouncementRefused, message, Some("election".into()), out);
         };
         self.last_term = term;
+        if term > self.saved.terms {
+            self.saved.terms = term.later(TERMS_AT_ONCE - 1);
+            self.save(out);
+        }
         let ranks = format!("[{}]", json(&entry));
         let frame = election_frame(&ranks, term, &from);
         self.election = Some(OpenElection { term, initiator: from.clone(), ranks, top: vec![entry], home: false });
@@ -106,13 +117,14 @@ impl Relay {
         added: Result<Vec<Candidate>, String>,
         out: &mut Effects,
     ) {
+        let own_entry_only = self.keeps(Rule::OwnEntryOnly);
         let (Some(open), Some(passage)) = (&mut self.election, self.tokens.get_mut(token)) else { return };
         if term.is_some_and(|term| term != open.term) {
             return absorb(from.clone(), "election", "of another term", out);
         }
         let added = match added.as_deref() {
             Ok([]) => None,
-            Ok([entry]) if entry.client_id == *from => Some(entry.clone()),
+            Ok([entry]) if entry.client_id == *from || !own_entry_only => Some(entry.clone()),
             Ok(_) => {
                 let expected = "expected the entries that were there, and your own added".to_owned();
                 return bad_ranks(from, expected, out);
@@ -135,7 +147,8 @@ impl Relay {
     }
 
     pub(super) fn on_not_announced(&mut self, term: Term, out: &mut Effects) {
-        if self.election.as_ref().is_some_and(|open| open.term == term && open.home) {
+        if self.election.as_ref().is_some_and(|open| open.term == term && open.home) && self.keeps(Rule::ElectionsClose)
+        {
             self.close(Why::Stalled, out);
         }
     }
@@ -164,7 +177,11 @@ impl Relay {
         if self.accepted.iter().any(|(id, term)| *id == said.leader_id && said.term == Some(*term)) {
             return absorb(from, "newLeader", "it is announced already", out);
         }
-        match self.accept(&from, &said) {
+        let accepted = match self.accept(&from, &said) {
+            Err(_) if !self.keeps(Rule::AnnouncementForOpenElection) => self.accept_anyhow(&from, &said),
+            accepted => accepted,
+        };
+        match accepted {
             Ok(leader) => self.on_accepted(leader, out),
             Err(problem) => {
                 let message = format!("newLeader: {problem}");
@@ -192,14 +209,15 @@ impl Relay {
         if !open.home {
             return Err(format!("the ranks of term {} are still being gathered", open.term));
         }
-        if !open.top.iter().any(|entry| entry.client_id == said.leader_id) {
+        if !open.top.iter().any(|entry| entry.client_id == said.leader_id) && self.keeps(Rule::BestIsAnnounced) {
             return Err("data.leaderId is not an entry with the highest rank".into());
         }
-        let Some(member) = self.member(&said.leader_id) else {
+        let (id, member) = (said.leader_id.clone(), self.member(&said.leader_id));
+        if member.is_none() && self.keeps(Rule::LeaderIsThere) {
             return Err("data.leaderId has left the ring".into());
-        };
-        let Member { client_id, name, .. } = member.clone();
-        Ok(Leader { id: client_id, name, term: open.term, announcer: from.clone() })
+        }
+        let name = member.and_then(|member| member.name.clone());
+        Ok(Leader { id, name, term: open.term, announcer: from.clone(), act_after: self.act_after() })
     }
 
     fn on_accepted(&mut self, leader: Leader, out: &mut Effects) {
@@ -252,7 +270,10 @@ impl Relay {
             return self.hand_on(token, out);
         }
         let term = match &self.leader {
-            Some(leader) if leader.id != check.leader_id || check.term.is_some_and(|said| said != leader.term) => {
+            Some(leader)
+                if (leader.id != check.leader_id || check.term.is_some_and(|said| said != leader.term))
+                    && self.keeps(Rule::NobodyLeftBehind) =>
+            {
                 let frame = announcement(leader);
                 return self.deliver(None, from, frame, out);
             }
@@ -291,13 +312,46 @@ impl Relay {
     pub(super) fn on_resign(&mut self, from: &ClientId, left: LeaderLeft, out: &mut Effects) {
         match self.leader.take_if(|leader| leader.id == *from && left.leader_id == *from && left.term == leader.term) {
             Some(leader) => {
+                self.give_back(leader.term, out);
                 self.depose(LeaderLeft { leader_id: leader.id, term: leader.term, resigned: true }, out);
                 out.push(Effect::Report(Report::Changed));
             }
             None => {
+                // It was deposed before it resigned: its lease may run still.
+                if from == &left.leader_id && self.accepted.iter().any(|(id, term)| id == from && *term == left.term) {
+                    self.give_back(left.term, out);
+                }
                 let message = "leaderLeft: only the leader can resign, in its own term".to_owned();
                 refuse(from, ErrorCode::NotLeader, message, Some("leaderLeft".into()), out);
             }
+        }
+    }
+
+    pub(super) fn on_message(&mut self, from: ClientId, message: Application, out: &mut Effects) {
+        let about = Some("message".to_owned());
+        match &self.leader {
+            Some(leader) if leader.term == message.term => {}
+            Some(leader) => {
+                let problem = format!("message: expected term {}, the leader's, got {}", leader.term, message.term);
+                return refuse(&from, ErrorCode::StaleTerm, problem, about, out);
+            }
+            None => {
+                return refuse(&from, ErrorCode::StaleTerm, "message: nobody leads".into(), about, out);
+            }
+        }
+        let destination = message.destination_id.clone();
+        let everybody = destination.as_str() == "*";
+        let frame = text(Some(from.clone()), None, Body::Message(message));
+        let to: Vec<ClientId> = if everybody {
+            self.roster.iter().filter(|id| **id != from).cloned().collect()
+        } else if self.roster.contains(&destination) {
+            vec![destination]
+        } else {
+            let problem = format!("message: data.destinationId: {destination} is no member; * is all the others");
+            return refuse(&from, ErrorCode::NoSuchMember, problem, about, out);
+        };
+        for id in to {
+            self.deliver(Some(from.clone()), id, frame.clone(), out);
         }
     }
 }
@@ -332,8 +386,10 @@ impl Relay {
 
     /// Hands a token to the next who can pass it on, or to its consumer.
     pub(super) fn hand_on(&mut self, token: &Token, out: &mut Effects) {
+        let sender_is_kept = self.keeps(Rule::SenderIsKept);
         while let Some((step, passage)) = self.tokens.step(token, &self.roster) {
             let (frame, hand) = (passage.frame.clone(), passage.hand.clone());
+            let frame = if sender_is_kept { frame } else { planted::restamped(&frame, &hand) };
             match step {
                 Step::Member(id) => {
                     let passes_on = self.connections.get(&id).is_some_and(
@@ -387,6 +443,9 @@ impl Relay {
     }
 
     pub(super) fn on_stalled(&mut self, token: &Token, out: &mut Effects) {
+        if !self.keeps(Rule::TokensHandedOn) {
+            return;
+        }
         let Some(passage) = self.tokens.get_mut(token) else { return };
         let repaired = Report::Repaired { token: token.clone(), holder: passage.hand.clone(), why: Why::Stalled };
         out.push(Effect::Report(repaired));
@@ -401,8 +460,13 @@ impl Relay {
 }
 
 pub(super) fn announcement(leader: &Leader) -> Arc<str> {
-    let Leader { id, name, term, .. } = leader.clone();
-    let body = RingMessage::NewLeader(NewLeader { leader_id: id, term: Some(term), leader_name: name });
+    let Leader { id, name, term, act_after, .. } = leader.clone();
+    let body = RingMessage::NewLeader(NewLeader {
+        leader_id: id,
+        term: Some(term),
+        leader_name: name,
+        act_after_ms: act_after,
+    });
     text(Some(leader.announcer.clone()), None, Body::Ring(body))
 }
 

@@ -49,7 +49,7 @@ impl Ring {
     }
 
     fn leaves(&mut self, member: &str) -> Vec<String> {
-        self.handle(Input::Event(Event::Left(id(member))))
+        self.handle(Input::Event(Event::Left { id: id(member), departure: Departure::Closed }))
     }
 
     fn stalls(&mut self, token: Token) -> Vec<String> {
@@ -111,10 +111,13 @@ fn line(effect: &Effect<Relay>) -> Option<String> {
             match timer {
                 Timer::Hop(token) => format!("set hop of {token}"),
                 Timer::Announce(term) => format!("set announce {term}"),
+                Timer::Lease(term) => format!("set lease {term}"),
             }
         }
         Effect::CancelTimer(Timer::Hop(token)) => format!("cancel hop of {token}"),
         Effect::CancelTimer(Timer::Announce(term)) => format!("cancel announce {term}"),
+        Effect::CancelTimer(Timer::Lease(term)) => format!("cancel lease {term}"),
+        Effect::Save(saved) => format!("save {} {}", saved.terms, saved.lease_out),
         Effect::Report(report) => match report {
             Report::Relayed { .. } | Report::Changed => return None,
             Report::Joined(member) => format!("joined {}", member.client_id),
@@ -173,7 +176,7 @@ fn a_start_is_stamped_and_handed_to_the_successor() {
         Effect::Report(Report::Changed),
         Effect::SetTimer { timer: hop, after: exactly(Duration::from_secs(1)) },
         Effect::Send { to: id("b"), message: frame.clone() },
-        Effect::Report(Report::Relayed { seq: 1, from: Some(id("a")), to: id("b"), frame }),
+        Effect::Report(Report::Relayed { from: Some(id("a")), to: id("b"), frame }),
     ];
     assert_eq!(got, expected);
 }

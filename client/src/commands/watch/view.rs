@@ -53,7 +53,7 @@ impl View {
                 let from = frame.sender_id.as_ref().map_or("?".into(), |id| self.called(id));
                 Ok(vec![self.line(now, &from, "me", frame.sender_id.as_ref(), message)])
             }
-            Body::Greeting(_) | Body::Response(_) | Body::Error(_) => Ok(vec![]),
+            Body::Greeting(_) | Body::Response(_) | Body::Message(_) | Body::Error(_) => Ok(vec![]),
         }
     }
 
@@ -82,6 +82,7 @@ impl View {
         let to = self.called(&relayed.to);
         lines.push(match &frame.body {
             Body::Ring(message) => self.line(relayed.at, &from, &to, frame.sender_id.as_ref(), message),
+            Body::Message(message) => self.columns(relayed.at, &from, &to, "message", Some(message.term), ""),
             body => self.columns(relayed.at, &from, &to, body.method(), None, ""),
         });
         Ok(lines)
@@ -91,7 +92,10 @@ impl View {
         let origin = origin.map_or("?".into(), |id| self.called(id));
         let (term, essence) = match message {
             RingMessage::Election(election) => (election.term, self.ranks(&election.ranks)),
-            RingMessage::NewLeader(new) => (new.term, format!("leader {}", self.called(&new.leader_id))),
+            RingMessage::NewLeader(new) => {
+                let waits = new.act_after_ms.map(|wait| format!(", to act after {wait} ms")).unwrap_or_default();
+                (new.term, format!("leader {}{waits}", self.called(&new.leader_id)))
+            }
             RingMessage::CheckLeader(check) => (check.term, format!("{origin} asks {}", self.called(&check.leader_id))),
             RingMessage::AnswerLeader(answer) => {
                 (answer.term, format!("{origin} answers {}", self.called(&answer.destination_id)))
@@ -100,6 +104,7 @@ impl View {
                 let how = if left.resigned { "has resigned" } else { "has left" };
                 (Some(left.term), format!("{} {how}", self.called(&left.leader_id)))
             }
+            RingMessage::Lease(lease) => (Some(lease.term), String::new()),
         };
         self.columns(at, from, to, message.method(), term, &essence)
     }

@@ -19,7 +19,7 @@ fn entry(rank: u32, who: &str) -> Candidate {
 fn joined(leader: Option<(&str, u64)>) -> EligibleArray {
     let mut machine = EligibleArray::new(7.into(), Timing::default());
     let leader = leader.map(|(who, t)| (id(who), Some(term(t))));
-    let event = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader };
+    let event = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader, lease: None };
     machine.handle(Input::Event(Event::Joined(event)));
     machine
 }
@@ -37,7 +37,7 @@ fn election(ranks: Vec<Candidate>, t: u64) -> RingMessage {
 }
 
 fn announcement(who: &str, t: u64) -> RingMessage {
-    RingMessage::NewLeader(NewLeader { leader_id: id(who), term: Some(term(t)), leader_name: None })
+    RingMessage::NewLeader(NewLeader::of(id(who), Some(term(t))))
 }
 
 fn check(who: &str, t: u64) -> RingMessage {
@@ -49,7 +49,7 @@ fn answer(to: &str, t: u64) -> RingMessage {
 }
 
 fn believes(role: Role, leader: Option<&str>, t: u64) -> Effect<EligibleArray> {
-    Effect::Report(Report::Believes(Belief { role, leader: leader.map(id), term: term(t) }))
+    Effect::Report(Report::Believes(Belief { role, leader: leader.map(id), term: term(t), may_act: false }))
 }
 
 fn seconds(from: f64, to: f64) -> Range<Duration> {
@@ -72,7 +72,7 @@ fn starts(t: u64) -> [Effect<EligibleArray>; 3] {
 #[test]
 fn waits_a_random_moment_and_starts() {
     let mut machine = EligibleArray::new(7.into(), Timing::default());
-    let event = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader: None };
+    let event = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader: None, lease: None };
     let got = machine.handle(Input::Event(Event::Joined(event)));
     assert_eq!(got, [set(Timer::Campaign, seconds(0.0, 0.5)), believes(Role::Candidate, None, 0)]);
     assert_eq!(machine.handle(Input::Timeout(Timer::Campaign)), starts(0));
@@ -117,7 +117,7 @@ fn an_older_announcement_is_passed_on_and_not_adopted() {
     let mut machine = joined(Some(("c", 5)));
     let got = machine.handle(from("a", announcement("d", 4)));
     assert_eq!(got, [sent("a", announcement("d", 4))]);
-    assert_eq!(machine.belief(), Belief { role: Role::Follower, leader: Some(id("c")), term: term(5) });
+    assert_eq!(machine.belief(), Belief { role: Role::Follower, leader: Some(id("c")), term: term(5), may_act: false });
 }
 
 #[test]
@@ -216,12 +216,12 @@ fn a_leader_that_left_is_waited_for_unless_it_resigned_or_early_is_on() {
 #[test]
 fn a_hub_without_terms_goes_by_the_newest_announcement() {
     let mut machine = EligibleArray::new(7.into(), Timing::default());
-    let event = Joined { me: id("b"), routing: Routing::Direct, counts_terms: false, leader: None };
+    let event = Joined { me: id("b"), routing: Routing::Direct, counts_terms: false, leader: None, lease: None };
     machine.handle(Input::Event(Event::Joined(event)));
     let passed_on = RingMessage::Election(Election { ranks: vec![entry(9, "a"), entry(7, "b")], term: None });
     let came = RingMessage::Election(Election { ranks: vec![entry(9, "a")], term: None });
     assert_eq!(machine.handle(from("a", came)), [sent("b", passed_on)], "as its own: that hub may go by it");
-    let told = |who| RingMessage::NewLeader(NewLeader { leader_id: id(who), term: None, leader_name: None });
+    let told = |who| RingMessage::NewLeader(NewLeader::of(id(who), None));
     let got = machine.handle(from("a", told("c")));
     assert_eq!(got[0], cancel(Timer::Campaign), "adopted, and not passed on");
     machine.handle(from("a", told("b")));
@@ -239,5 +239,5 @@ fn without_a_connection_nothing_happens_and_the_term_stays() {
     for timer in [Timer::Campaign, Timer::Check, Timer::CheckTimeout] {
         assert_eq!(machine.handle(Input::Timeout(timer)), []);
     }
-    assert_eq!(machine.belief(), Belief { role: Role::Disconnected, leader: None, term: term(5) });
+    assert_eq!(machine.belief(), Belief { role: Role::Disconnected, leader: None, term: term(5), may_act: false });
 }
