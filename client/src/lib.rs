@@ -2,22 +2,24 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use ringleader_client::{Config, Role};
+//! use ringleader_client::Config;
 //!
 //! let membership = ringleader_client::join(Config::new("ws://localhost:8080".parse()?));
 //! let mut status = membership.status();
 //! while status.changed().await.is_ok() {
 //!     let status = status.borrow_and_update().clone();
-//!     if status.role == Role::Leader {
-//!         println!("I lead, term {}", status.term);
+//!     println!("{:?} in term {}", status.role, status.term);
+//!     if let Some(term) = membership.may_act() {
+//!         println!("one step of the leader's work, with fencing token {term}");
 //!     }
 //! }
 //! # Ok(()) }
 //! ```
 //!
-//! **What this does not promise.** A leader that is cut off, or asleep, may believe
-//! in itself for a while after another was elected. Whatever it acts on should
-//! compare the term: it is the fencing token, and only rises.
+//! **What this does not promise.** A leader acts on a lease, and no two leases run at
+//! one time. But a program can be stopped between asking whether it may act and
+//! acting, for longer than any lease. Whatever it acts on should compare the term: it
+//! is the fencing token, and only rises.
 //!
 //! - [`join`], [`Membership`], [`Status`]: this file, all that a program needs.
 //! - [`transport`]: how frames travel.
@@ -26,20 +28,23 @@
 //! - `timers`: the machine's timers on tokio's clock.
 
 mod driver;
+mod fence;
 mod timers;
 pub mod transport;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::RngExt;
-use ringleader_shared::id::{ClientId, MAX_NAME_BYTES, Name, Rank, Term};
+use ringleader_shared::id::{ClientId, MAX_NAME_BYTES, Name, Rank};
 use ringleader_shared::session::Introduction;
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use fence::{Fence, FenceError, FileFence, Stale};
 pub use ringleader_shared::election::Role;
 pub use ringleader_shared::election::eligible_array::Timing;
+pub use ringleader_shared::id::Term;
 use transport::hub::HubUrl;
 
 /// How to join.
@@ -93,6 +98,13 @@ pub struct Status {
     pub leader: Option<ClientId>,
     /// In which term; without a leader, the newest term that it knew a leader of.
     pub term: Term,
+    /// Whether it may act as the leader: it leads, and the hub has granted it a lease
+    /// (a hub of the older system grants none; there to lead is all there is). Ask
+    /// [`Membership::may_act`] before each act, which also looks at the clock.
+    pub may_act: bool,
+    /// When its lease runs out, unless it is renewed, which happens once a second and
+    /// is no change of status. `None` without a lease.
+    pub act_until: Option<Instant>,
     /// Its id on this connection or the last one; `None` before the first.
     pub client_id: Option<ClientId>,
     /// Since when.
@@ -115,6 +127,8 @@ pub struct StatusLine<'a> {
     pub term: Term,
     /// Whom it holds for the leader.
     pub leader_id: Option<&'a ClientId>,
+    /// Whether it may act as the leader.
+    pub may_act: bool,
 }
 
 impl Status {
@@ -128,6 +142,7 @@ impl Status {
             role: self.role,
             term: self.term,
             leader_id: self.leader.as_ref(),
+            may_act: self.may_act,
         }
     }
 }
@@ -150,8 +165,15 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// Connects to the hub, joins its ring, takes part in elections, and connects
 /// again whenever the connection is lost, until told to leave. Needs a tokio runtime.
 pub fn join(config: Config) -> Membership {
-    let nowhere =
-        Status { role: Role::Disconnected, leader: None, term: Term::NONE, client_id: None, since: SystemTime::now() };
+    let nowhere = Status {
+        role: Role::Disconnected,
+        leader: None,
+        term: Term::NONE,
+        may_act: false,
+        act_until: None,
+        client_id: None,
+        since: SystemTime::now(),
+    };
     let (status_sender, status) = watch::channel(nowhere);
     let (changes_sender, changes) = broadcast::channel(CHANGES);
     let (leave, told_to_leave) = oneshot::channel();
@@ -165,6 +187,15 @@ impl Membership {
     /// What the member believes, the newest only.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// The term to act in, if the member may act as the leader at this very moment.
+    /// Ask before each act, and show the term, which is the fencing token, to
+    /// whatever is acted on: between the answer and the act anything may happen.
+    pub fn may_act(&self) -> Option<Term> {
+        let status = self.status.borrow();
+        let is_over = status.act_until.is_some_and(|until| until <= Instant::now());
+        (status.may_act && !is_over).then_some(status.term)
     }
 
     /// Every change of what it believes, from now on. A reader that is more than

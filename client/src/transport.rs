@@ -2,3 +2,6 @@
 //! to do about it is decided elsewhere.
 
 pub mod hub;
+mod papers;
+mod tls;
+mod url;

@@ -35,9 +35,9 @@ mod join {
         let mut lines = vec![];
         loop {
             let line = member.line().await.unwrap();
-            let leads = line.contains(r#""role":"leader""#);
+            let acts = line.contains(r#""mayAct":true"#);
             lines.push(line);
-            if leads {
+            if acts {
                 break;
             }
         }
@@ -49,10 +49,15 @@ mod join {
         for line in &lines {
             let value: Value = serde_json::from_str(line).unwrap();
             let keys: BTreeSet<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
-            assert_eq!(keys, BTreeSet::from(["at", "clientId", "leaderId", "name", "role", "term"]), "{line}");
+            assert_eq!(
+                keys,
+                BTreeSet::from(["at", "clientId", "leaderId", "mayAct", "name", "role", "term"]),
+                "{line}"
+            );
             assert!(value["at"].as_u64().unwrap() > 1_600_000_000_000, "{line}");
             assert!(value["clientId"].is_string() && value["term"].is_u64(), "{line}");
             assert_eq!(value["name"], "blue");
+            assert!(value["mayAct"] == false || value["role"] == "leader", "{line}");
             let leader = &value["leaderId"];
             match value["role"].as_str().unwrap() {
                 "leader" => assert_eq!((leader, &value["term"]), (&value["clientId"], &1.into())),
@@ -209,7 +214,7 @@ mod join {
     async fn a_leader_that_hangs_is_replaced_and_follows_when_it_wakes_up() {
         let hub = Hub::start().await;
         let mut green = Run::member(&hub, "green", "3", &SOON);
-        let before = green.role("leader").await;
+        let before = green.acts().await;
         let mut red = Run::member(&hub, "red", "1", &SOON);
         let mut blue = Run::member(&hub, "blue", "2", &SOON);
         for follower in [&mut red, &mut blue] {
@@ -228,6 +233,7 @@ mod join {
             if line["role"] == "follower" {
                 break line;
             }
+            assert_eq!(line["mayAct"], false, "{line}");
             roles.push(line["role"].as_str().unwrap().to_owned());
         };
         assert!(roles.iter().all(|role| ["disconnected", "candidate"].contains(&&**role)), "{roles:?}");

@@ -1,12 +1,15 @@
 //! `ringleader join`: a thin user of the library.
 
+use std::ffi::OsStr;
 use std::io::{self, Write, stdout};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::builder::FalseyValueParser;
-use ringleader_client::transport::hub::HubUrl;
+use clap::builder::{FalseyValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use ringleader_client::transport::hub::{BadHubUrl, HubUrl};
 use ringleader_client::{Config, Membership, Timing, draw_rank, own_name};
 use ringleader_shared::id::{Name, Rank, RingName};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,23 +22,52 @@ use crate::logs;
 /// Where a ring is: the same for every command that goes to a hub.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Where {
-    /// Where the hub is.
-    #[arg(long, value_name = "URL", env = "RINGLEADER_HUB", default_value = "ws://localhost:8080")]
+    /// Where the hub is; wss:// for one with TLS.
+    #[arg(long, value_name = "URL", env = "RINGLEADER_HUB", default_value = "ws://localhost:8080", value_parser = Place)]
     pub hub: HubUrl,
     /// Which of its rings.
     #[arg(long, value_name = "NAME", env = "RINGLEADER_RING", default_value_t)]
     pub ring: RingName,
+    /// A file that holds the token which the hub asks for. Read each time it connects.
+    #[arg(long, value_name = "FILE", env = "RINGLEADER_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// For wss://, a PEM file of the authorities to trust, instead of the system's.
+    #[arg(long, value_name = "FILE", env = "RINGLEADER_CA")]
+    pub ca: Option<PathBuf>,
 }
 
 impl Where {
     pub fn url(self) -> HubUrl {
-        self.hub.with_ring(self.ring)
+        let mut url = self.hub.with_ring(self.ring);
+        if let Some(file) = self.token_file {
+            url = url.with_token_file(file);
+        }
+        if let Some(file) = self.ca {
+            url = url.with_ca(file);
+        }
+        url
+    }
+}
+
+/// Parses a [`HubUrl`]. Left to itself clap repeats what it does not take, and there may
+/// be a secret in it.
+#[derive(Debug, Clone)]
+struct Place;
+
+impl TypedValueParser for Place {
+    type Value = HubUrl;
+
+    fn parse_ref(&self, command: &clap::Command, _: Option<&clap::Arg>, value: &OsStr) -> Result<HubUrl, clap::Error> {
+        value.to_string_lossy().parse().map_err(|error: BadHubUrl| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--hub: {error}\n")).with_cmd(command)
+        })
     }
 }
 
 const EXAMPLES: &str = "Examples:
   ringleader join                                  the ring of the hub on this machine
   ringleader join --hub ws://lab:8080 --ring red --rank 7 --name blue
+  ringleader join --hub wss://lab:8443 --ca lab.pem --token-file lab.token
   ringleader join --json | jq -c '{role, term}'    for programs: a line a change
   ringleader join --check-interval 500ms --check-timeout 1s --early
 

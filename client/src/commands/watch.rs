@@ -31,6 +31,7 @@ pub struct WatchArgs {
 const EXAMPLES: &str = "Examples:
   ringleader watch                                  the hub on this machine
   ringleader watch --hub ws://lab:8080 --ring red   another ring of another hub
+  ringleader watch --hub wss://lab:8443 --ca lab.pem --token-file lab.token
   ringleader watch --json | jq -c .data.frame       for programs
 
 A line is a frame that the hub handed on: when (UTC), out of whose hands into whose,

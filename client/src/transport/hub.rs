@@ -1,22 +1,31 @@
 //! A WebSocket to the hub.
 
-use std::fmt;
-use std::str::FromStr;
+use std::net::IpAddr;
+use std::sync::Once;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{SinkExt, StreamExt};
-use ringleader_shared::id::RingName;
 use ringleader_shared::wire::MAX_FRAME_BYTES;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
-use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::http::{StatusCode, header};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::either::Either;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 use tracing::warn;
+
+use super::papers::{Papers, Token};
+use super::tls;
+pub use super::url::{BadHubUrl, HubUrl, Purpose};
 
 /// How long connecting may take, and one write.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,107 +50,24 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a hub may be silent.
 const SILENCE: Duration = Duration::from_secs(6);
 
-/// Where a hub is: `ws://HOST[:PORT]`, with a ring's name or a path of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubUrl {
-    authority: String,
-    host: String,
-    port: u16,
-    /// As it was given; empty where only a host was.
-    path: String,
-    ring: RingName,
-}
-
-/// Why a text is no [`HubUrl`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("expected ws://HOST:PORT, such as ws://localhost:8080; got {text:?}: {problem}")]
-pub struct BadHubUrl {
-    text: String,
-    problem: &'static str,
-}
-
-impl FromStr for HubUrl {
-    type Err = BadHubUrl;
-
-    fn from_str(text: &str) -> Result<Self, BadHubUrl> {
-        let bad = |problem| BadHubUrl { text: text.into(), problem };
-        let uri: Uri = text.parse().map_err(|_| bad("that is no URL"))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(bad("wss:// is not supported yet; use ws:// within a network that you trust")),
-            Some("http" | "https") => return Err(bad("the scheme is ws")),
-            _ => return Err(bad("it has no scheme; write ws:// in front")),
-        }
-        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(bad("a user and a password do not belong in it"));
-        }
-        // An address of IPv6 stands in brackets in a URL and without them elsewhere.
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(bad("it has no host"));
-        }
-        // What is no port is `None` here, too.
-        let has_port = authority.as_str().len() > authority.host().len();
-        if authority.port_u16() == Some(0) || (authority.port_u16().is_none() && has_port) {
-            return Err(bad("the port is a number from 1 to 65535"));
-        }
-        let path = uri.path_and_query().map_or("", |path| path.as_str()).trim_start_matches('/').to_owned();
-        Ok(HubUrl {
-            authority: authority.to_string(),
-            host,
-            port: authority.port_u16().unwrap_or(80),
-            path,
-            ring: RingName::default(),
-        })
-    }
-}
-
-impl HubUrl {
-    /// Another ring than `default`. A URL that has a path of its own keeps it.
-    pub fn with_ring(self, ring: RingName) -> Self {
-        HubUrl { ring, ..self }
-    }
-
-    /// Where to connect. The default ring is at the root, where other hubs are too.
-    fn target(&self, purpose: Purpose) -> String {
-        let ring = &self.ring;
-        let is_default = *ring == RingName::default();
-        let path = match (&*self.path, is_default, purpose) {
-            ("", true, Purpose::Join) => "?join".into(),
-            ("", true, Purpose::Watch) => "watch".into(),
-            ("", false, Purpose::Join) => format!("rings/{ring}?join"),
-            ("", false, Purpose::Watch) => format!("rings/{ring}/watch"),
-            (path, ..) => path.to_owned(),
-        };
-        format!("ws://{}/{path}", self.authority)
-    }
-}
-
-/// What a link is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To greet, and be a member. Saying so spares us what spectators are shown.
-    Join,
-    /// To watch, and nothing else.
-    Watch,
-}
-
-impl fmt::Display for HubUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}", self.authority)
-    }
-}
-
 /// Why there is no link.
 #[derive(Debug, Error)]
 pub enum ConnectError {
+    /// A file that it takes cannot be used.
+    #[error("cannot try: {0}")]
+    Unready(String),
     /// Nobody answers there.
     #[error("cannot reach it: {0}")]
     Unreachable(String),
     /// Somebody answers, who does not speak WebSocket.
     #[error("what answers there is no hub: {0}")]
     NoHub(String),
+    /// It may be somebody else.
+    #[error("its certificate is not to be trusted: {0}")]
+    Untrusted(String),
+    /// It lets in only who shows the right token.
+    #[error("it lets in only who shows a token; {0}")]
+    Unauthorized(String),
 }
 
 /// Why a link ended.
@@ -161,9 +87,12 @@ pub enum Lost {
     Stuck,
 }
 
+/// What bytes travel over. Boxed, because TLS keeps much that plain links do without.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// A connection to a hub.
 pub struct Link {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     pings: Interval,
     heard: Instant,
 }
@@ -187,6 +116,7 @@ impl Link {
 
     /// Tries once.
     pub async fn connect(hub: &HubUrl, purpose: Purpose) -> Result<Link, ConnectError> {
+        let papers = Papers::read(hub).await.map_err(ConnectError::Unready)?;
         let unreachable = |error: std::io::Error| ConnectError::Unreachable(error.to_string());
         let seconds = PATIENCE.as_secs();
         let stream = timeout(PATIENCE, TcpStream::connect((&*hub.host, hub.port)))
@@ -194,17 +124,38 @@ impl Link {
             .map_err(|_| ConnectError::Unreachable(format!("no answer in {seconds} s")))?
             .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
+        let token = papers.token.as_ref();
+        if token.is_some() && papers.tls.is_none() && may_be_overheard(stream.peer_addr().map_err(unreachable)?.ip()) {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| warn!("{hub}: the token travels in the clear; a hub with TLS is at wss://"));
+        }
+        let stream = match papers.tls {
+            None => Either::Left(stream),
+            Some((connector, name)) => {
+                let stream = timeout(PATIENCE, connector.connect(name, stream))
+                    .await
+                    .map_err(|_| {
+                        ConnectError::NoHub(format!("no TLS handshake in {seconds} s; a hub without TLS is at ws://"))
+                    })?
+                    .map_err(tls::explain)?;
+                Either::Right(Box::new(stream))
+            }
+        };
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
             .max_message_size(Some(MAX_FRAME_BYTES))
             .max_frame_size(Some(MAX_FRAME_BYTES));
-        let (socket, _) = timeout(PATIENCE, client_async_with_config(hub.target(purpose), stream, Some(config)))
+        let mut request =
+            hub.target(purpose).into_client_request().map_err(|error| ConnectError::NoHub(error.to_string()))?;
+        if let Some(token) = token {
+            request.headers_mut().insert(header::AUTHORIZATION, token.header());
+        }
+        // Without a subscriber: tungstenite logs the whole request, and the token with it.
+        let handshake = client_async_with_config(request, stream, Some(config)).with_subscriber(NoSubscriber::new());
+        let (socket, _) = timeout(PATIENCE, handshake)
             .await
             .map_err(|_| ConnectError::NoHub(format!("no WebSocket handshake in {seconds} s")))?
-            .map_err(|error| match error {
-                WsError::Http(response) => ConnectError::NoHub(refusal(&response)),
-                error => ConnectError::NoHub(error.to_string()),
-            })?;
+            .map_err(|error| refused(error, hub, token))?;
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Link { socket, pings, heard: Instant::now() })
@@ -274,14 +225,42 @@ impl Link {
     }
 }
 
-/// What an HTTP answer other than 101 says, in so far as people can read it.
-fn refusal(response: &tokio_tungstenite::tungstenite::http::Response<Option<Vec<u8>>>) -> String {
-    let body = readable(&String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()));
-    if body.is_empty() { format!("HTTP {}", response.status()) } else { format!("HTTP {}: {body}", response.status()) }
+/// Whether others than this machine may see what goes there.
+fn may_be_overheard(peer: IpAddr) -> bool {
+    !peer.to_canonical().is_loopback()
+}
+
+/// What a failed handshake means to whoever has to mend it.
+fn refused(error: WsError, hub: &HubUrl, token: Option<&Token>) -> ConnectError {
+    match &error {
+        WsError::Http(response) => {
+            let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default());
+            // Some answer with what they were sent.
+            let body = readable(&token.map_or_else(|| body.to_string(), |token| token.out_of(&body)));
+            let colon = if body.is_empty() { "" } else { ": " };
+            let answer = format!("HTTP {}{colon}{body}", response.status());
+            match (response.status(), &hub.token_file) {
+                (StatusCode::UNAUTHORIZED, None) => ConnectError::Unauthorized(format!(
+                    "give the file that holds it with --token-file FILE (RINGLEADER_TOKEN_FILE) ({answer})"
+                )),
+                (StatusCode::UNAUTHORIZED, Some(file)) => {
+                    ConnectError::Unauthorized(format!("the one in {} will not do ({answer})", file.display()))
+                }
+                _ => ConnectError::NoHub(answer),
+            }
+        }
+        // TLS answers what it takes for broken with a few bytes, or hangs up.
+        WsError::Io(_) | WsError::Protocol(ProtocolError::HttparseError(_) | ProtocolError::HandshakeIncomplete)
+            if hub.tls.is_none() =>
+        {
+            ConnectError::NoHub(format!("no WebSocket handshake ({error}); a hub with TLS is at wss://"))
+        }
+        _ => ConnectError::NoHub(error.to_string()),
+    }
 }
 
 /// What others wrote, so that it cannot break a line of a log or fill it.
-fn readable(text: &str) -> String {
+pub(super) fn readable(text: &str) -> String {
     const MOST: usize = 200;
     text.chars().filter(|c| !c.is_control()).take(MOST).collect()
 }
@@ -291,39 +270,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_lead_to_a_ring() {
+    fn only_this_machine_is_out_of_earshot() {
         let table = [
-            ("ws://localhost:8080", "ws://localhost:8080/rings/blue?join", "ws://localhost:8080/rings/blue/watch"),
-            ("ws://localhost:8080/", "ws://localhost:8080/rings/blue?join", "ws://localhost:8080/rings/blue/watch"),
-            ("ws://hub", "ws://hub/rings/blue?join", "ws://hub/rings/blue/watch"),
-            ("ws://[::1]:9", "ws://[::1]:9/rings/blue?join", "ws://[::1]:9/rings/blue/watch"),
-            ("ws://hub/chat?x=1", "ws://hub/chat?x=1", "ws://hub/chat?x=1"),
+            ("127.0.0.1", false),
+            ("127.8.9.1", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("10.0.0.1", true),
+            ("172.17.0.2", true),
+            ("::ffff:10.0.0.1", true),
+            ("fd00::1", true),
         ];
-        for (text, join, watch) in table {
-            let url = text.parse::<HubUrl>().unwrap().with_ring("blue".parse().unwrap());
-            assert_eq!((&*url.target(Purpose::Join), &*url.target(Purpose::Watch)), (join, watch));
-        }
-        let url: HubUrl = "ws://hub".parse().unwrap();
-        assert_eq!((&*url.target(Purpose::Join), &*url.target(Purpose::Watch)), ("ws://hub/?join", "ws://hub/watch"));
-    }
-
-    #[test]
-    fn wrong_urls_are_told_apart() {
-        let table = [
-            ("", "no URL"),
-            ("localhost:8080", "ws://"),
-            ("hub", "no scheme"),
-            ("http://localhost:8080", "scheme is ws"),
-            ("wss://localhost", "not supported yet"),
-            ("ws://", "no URL"),
-            ("ws://:8080", "no host"),
-            ("ws://user:secret@hub", "password"),
-            ("ws://hub:99999", "port"),
-            ("ws://hub:0", "port"),
-        ];
-        for (text, expected) in table {
-            let error = text.parse::<HubUrl>().unwrap_err().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
+        for (peer, expected) in table {
+            assert_eq!(may_be_overheard(peer.parse().unwrap()), expected, "{peer}");
         }
     }
 }

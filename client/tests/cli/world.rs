@@ -123,11 +123,20 @@ impl Run {
 
     /// The next line on stdout, as JSON, with that role.
     pub async fn role(&mut self, role: &str) -> Value {
-        let with_role = |line: &str| {
+        self.line_with("role", role.into()).await
+    }
+
+    /// The next line on stdout, as JSON, that says that it may act as the leader.
+    pub async fn acts(&mut self) -> Value {
+        self.line_with("mayAct", true.into()).await
+    }
+
+    async fn line_with(&mut self, key: &str, value: Value) -> Value {
+        let has = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
-            (line["role"] == role).then_some(line)
+            (line[key] == value).then_some(line)
         };
-        next(&mut self.out, with_role).await.unwrap_or_else(|why| self.fail(&format!("role {role}: {why}")))
+        next(&mut self.out, has).await.unwrap_or_else(|why| self.fail(&format!("{key} {value}: {why}")))
     }
 
     /// The next line on stdout, whatever it is; `None` after the last.
