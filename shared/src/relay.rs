@@ -105,6 +105,10 @@ pub struct Saved {
     pub lease_out: bool,
 }
 
+/// Stands for the terms of a hub before this one, among those of leases that may run:
+/// nobody leads in it.
+const BEFORE_US: Term = Term::NONE;
+
 /// So many terms are written down at once: an election does not wait for the disk
 /// each time. After a restart the rest of them are passed over.
 const TERMS_AT_ONCE: u64 = 100;
@@ -319,9 +323,15 @@ impl Relay {
         let mut out = vec![];
         if saved.lease_out {
             // Granted a moment before, for all that is known.
-            relay.begin_lease(saved.terms, &mut out);
+            relay.begin_lease(BEFORE_US, &mut out);
         }
         (relay, out)
+    }
+
+    /// What to save where the hub ends in good order: of the terms that were saved
+    /// ahead of their use, only those that were used.
+    pub fn last_will(&self) -> Saved {
+        Saved { terms: self.last_term.min(self.saved.terms), ..self.saved }
     }
 
     /// Breaks a rule on purpose, to see that it is missed.
@@ -496,7 +506,7 @@ impl Relay {
             return;
         };
         self.last_term = claimed;
-        self.begin_lease(claimed, out);
+        self.begin_lease(BEFORE_US, out);
     }
 
     /// Whether a member claims to know a term that no hub can have come to.

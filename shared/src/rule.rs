@@ -30,7 +30,7 @@ macro_rules! rules {
             /// What it says.
             pub fn statement(self) -> &'static str {
                 match self {
-                    $(Rule::$rule => concat!($($doc),+),)*
+                    $(Rule::$rule => concat!($($doc),+).trim_ascii_start(),)*
                 }
             }
         }

@@ -5,6 +5,8 @@ mod classic;
 mod doors;
 mod elections;
 mod leaders;
+mod leases;
+mod messages;
 mod terms;
 mod tokens;
 
@@ -59,6 +61,11 @@ impl Ring {
         self.handle(Input::Event(Event::Left { id: id(member), departure: Departure::Closed }))
     }
 
+    /// Its connection broke; it may run still.
+    fn loses(&mut self, member: &str) -> Vec<String> {
+        self.handle(Input::Event(Event::Left { id: id(member), departure: Departure::Lost }))
+    }
+
     fn stalls(&mut self, token: Token) -> Vec<String> {
         self.handle(Input::Timeout(Timer::Hop(token)))
     }
@@ -85,6 +92,19 @@ impl Ring {
 
     fn answers(&mut self, from: &str, asker: &str, term: u64) -> Vec<String> {
         self.says(from, &format!(r#"{{"method":"answerLeader","data":{{"destinationId":"{asker}","term":{term}}}}}"#))
+    }
+
+    fn resigns(&mut self, from: &str, leader: &str, term: u64) -> Vec<String> {
+        self.says(from, &format!(r#"{{"method":"leaderLeft","data":{{"leaderId":"{leader}","term":{term}}}}}"#))
+    }
+
+    fn asks_for_lease(&mut self, from: &str, term: u64) -> Vec<String> {
+        self.says(from, &format!(r#"{{"method":"lease","data":{{"term":{term}}}}}"#))
+    }
+
+    /// An eighth of the lease of that term is over.
+    fn eighth(&mut self, of: u64) -> Vec<String> {
+        self.handle(Input::Timeout(Timer::Lease(term(of))))
     }
 
     /// A whole election, started by the first of `ranks`, who announces `leader`.
@@ -114,7 +134,9 @@ fn line(effect: &Effect<Relay>) -> Option<String> {
     Some(match effect {
         Effect::Send { to, message } => format!("{to} < {}", said(message)),
         Effect::SetTimer { timer, after } => {
-            assert_eq!(*after, exactly(Duration::from_secs(1)));
+            let eighth = Duration::from_millis(500);
+            let expected = if matches!(timer, Timer::Lease(_)) { eighth } else { Duration::from_secs(1) };
+            assert_eq!(*after, exactly(expected), "{timer:?}");
             match timer {
                 Timer::Hop(token) => format!("set hop of {token}"),
                 Timer::Announce(term) => format!("set announce {term}"),
@@ -124,7 +146,9 @@ fn line(effect: &Effect<Relay>) -> Option<String> {
         Effect::CancelTimer(Timer::Hop(token)) => format!("cancel hop of {token}"),
         Effect::CancelTimer(Timer::Announce(term)) => format!("cancel announce {term}"),
         Effect::CancelTimer(Timer::Lease(term)) => format!("cancel lease {term}"),
-        Effect::Save(saved) => format!("save {} {}", saved.terms, saved.lease_out),
+        Effect::Save(saved) => {
+            format!("save {}{}", saved.terms, if saved.lease_out { ", a lease is out" } else { "" })
+        }
         Effect::Report(report) => match report {
             Report::Relayed { .. } | Report::Changed => return None,
             Report::Joined(member) => format!("joined {}", member.client_id),
@@ -151,7 +175,8 @@ fn said(text: &str) -> String {
             format!("election [{}] term {}{by}", ranks.join(" "), election.term.unwrap())
         }
         Body::Ring(RingMessage::NewLeader(new)) => {
-            format!("newLeader {} term {}{by}", new.leader_id, new.term.unwrap())
+            let wait = new.act_after_ms.map(|millis| format!(", act after {millis} ms")).unwrap_or_default();
+            format!("newLeader {} term {}{by}{wait}", new.leader_id, new.term.unwrap())
         }
         Body::Ring(RingMessage::CheckLeader(check)) => {
             format!("checkLeader {} term {}{by}", check.leader_id, check.term.unwrap())
@@ -161,6 +186,12 @@ fn said(text: &str) -> String {
         }
         Body::Ring(RingMessage::LeaderLeft(left)) => {
             format!("leaderLeft {} term {}{}", left.leader_id, left.term, if left.resigned { ", resigned" } else { "" })
+        }
+        Body::Ring(RingMessage::Lease(lease)) => {
+            format!("lease term {} for {} ms", lease.term, lease.lease_ms.unwrap())
+        }
+        Body::Message(message) => {
+            format!("message to {} term {}{by}: {}", message.destination_id, message.term, message.body)
         }
         Body::Error(error) => format!("error {:?}", error.code),
         other => other.method().into(),

@@ -1,6 +1,8 @@
 //! What a client does with one input, effect by effect. Whole stories are in
 //! `sim/scenarios`.
 
+mod tenure;
+
 use super::*;
 
 fn id(text: &str) -> ClientId {
@@ -50,6 +52,11 @@ fn answer(to: &str, t: u64) -> RingMessage {
 
 fn believes(role: Role, leader: Option<&str>, t: u64) -> Effect<EligibleArray> {
     Effect::Report(Report::Believes(Belief { role, leader: leader.map(id), term: term(t), may_act: false }))
+}
+
+fn leads(t: u64, may_act: bool) -> Effect<EligibleArray> {
+    let leader = Some(id("b"));
+    Effect::Report(Report::Believes(Belief { role: Role::Leader, leader, term: term(t), may_act }))
 }
 
 fn seconds(from: f64, to: f64) -> Range<Duration> {
@@ -109,7 +116,7 @@ fn adopts_and_passes_on_an_announcement() {
 fn its_own_announcement_ends_with_it() {
     let got = joined(None).handle(from("b", announcement("b", 1)));
     let cancels = [cancel(Timer::Campaign), cancel(Timer::CheckTimeout), cancel(Timer::Check)];
-    assert_eq!(got, [&cancels[..], &[believes(Role::Leader, Some("b"), 1)]].concat());
+    assert_eq!(got, [&cancels[..], &[leads(1, true)]].concat(), "this hub grants no leases: it may act");
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn a_start_is_stamped_and_handed_to_the_successor() {
         r#"{"method":"election","data":{"ranks":[{"rank":7,"clientId":"a"}],"term":1},"senderId":"a"}"#.into();
     let hop = Timer::Hop(Token::Election(term(1)));
     let expected = [
+        Effect::Save(Saved { terms: term(100), lease_out: false }),
         Effect::Report(Report::Opened { term: term(1), initiator: id("a") }),
         Effect::Report(Report::Changed),
         Effect::SetTimer { timer: hop, after: exactly(Duration::from_secs(1)) },
@@ -43,9 +44,14 @@ fn an_election_goes_round_and_its_announcement_too() {
 #[test]
 fn alone_the_frame_is_home_at_once() {
     let mut ring = Ring::of("a");
-    let got = ring.election("a", "a7");
-    assert_eq!(got[0], "opened 1 by a");
-    assert_eq!(got[2..], ["a < election [a7] term 1 by a", "set announce 1"]);
+    let home = [
+        "save 100",
+        "opened 1 by a",
+        "cancel hop of election of term 1",
+        "a < election [a7] term 1 by a",
+        "set announce 1",
+    ];
+    assert_eq!(ring.election("a", "a7"), home);
     assert_eq!(ring.announces("a", "a").last().unwrap(), "a < newLeader a term 1 by a");
 }
 

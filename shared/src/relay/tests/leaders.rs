@@ -65,13 +65,10 @@ fn a_leader_that_leaves_during_its_announcement_is_told_after_it() {
 fn only_the_leader_can_resign() {
     let mut ring = Ring::of("abc");
     ring.elect("a7 b9 c3", "b");
-    let resigns = |leader: &str, term: u64| {
-        format!(r#"{{"method":"leaderLeft","data":{{"leaderId":"{leader}","term":{term}}}}}"#)
-    };
-    assert_eq!(ring.says("a", &resigns("b", 1)), ["a < error NotLeader", "refused a: NotLeader"]);
-    assert_eq!(ring.says("b", &resigns("b", 0)), ["b < error NotLeader", "refused b: NotLeader"]);
+    assert_eq!(ring.resigns("a", "b", 1), ["a < error NotLeader", "refused a: NotLeader"]);
+    assert_eq!(ring.resigns("b", "b", 0), ["b < error NotLeader", "refused b: NotLeader"]);
     let told = ["leader left b", "a < leaderLeft b term 1, resigned", "c < leaderLeft b term 1, resigned"];
-    assert_eq!(ring.says("b", &resigns("b", 1)), told);
+    assert_eq!(ring.resigns("b", "b", 1), told);
     assert_eq!(ring.0.snapshot().leader_id, None);
     assert_eq!(ring.0.snapshot().term, term(1), "the last term stands while there is no leader");
 }
@@ -80,6 +77,6 @@ fn only_the_leader_can_resign() {
 fn who_resigned_is_not_asked_any_more() {
     let mut ring = Ring::of("abc");
     ring.elect("a7 b9 c3", "b");
-    ring.says("b", r#"{"method":"leaderLeft","data":{"leaderId":"b","term":1}}"#);
+    ring.resigns("b", "b", 1);
     assert_eq!(ring.checks("c", "b", 1), ["absorbed checkLeader of c: there is no leader"]);
 }
