@@ -12,12 +12,17 @@ RUN --mount=type=cache,id=ringleader-registry,target=/usr/local/cargo/registry \
     find client hub shared -type f -exec touch {} +; \
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" \
         -p ringleader-hub -p ringleader-client; \
-    mkdir /out; \
+    mkdir -p /out/data; \
+    echo 'The terms of the rings of a Ringleader hub. Delete them only with all rings empty.' > /out/data/README; \
     cp "target/$host/release/ringleader-hub" "target/$host/release/ringleader" /out
 
 FROM scratch AS hub
 COPY --from=build /out/ringleader-hub /ringleader-hub
+# The hub's own: a volume that is mounted here begins as a copy, owner and all.
+COPY --from=build --chown=65534:65534 /out/data /data
 USER 65534:65534
+ENV RINGLEADER_DATA_DIR=/data
+VOLUME /data
 EXPOSE 8080
 # Every second, because the clients of docker-compose.yml wait for the first answer.
 HEALTHCHECK --interval=1s --timeout=2s --start-period=10s --retries=5 \

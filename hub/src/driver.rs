@@ -14,9 +14,11 @@ use ringleader_shared::wire::{self, Body, Frame, Relayed, RingChanged};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 use crate::Config;
+use crate::keeper::Keeper;
 use crate::outbox::Outbox;
 use crate::timers::Timers;
 
@@ -65,21 +67,32 @@ struct Driver {
     changed: bool,
     /// Frames handed on so far.
     seq: u64,
+    keeper: Keeper,
 }
 
-/// Drives a ring until nobody can reach it any more.
-pub async fn run(name: RingName, config: Config, mut inbox: mpsc::Receiver<Happening>, pristine: Arc<AtomicBool>) {
-    let mut driver = Driver::new(name, &config);
+/// Drives a ring until nobody can reach it any more, or the hub ends.
+pub async fn run(
+    name: RingName,
+    config: Config,
+    mut inbox: mpsc::Receiver<Happening>,
+    pristine: Arc<AtomicBool>,
+    shutdown: CancellationToken,
+) {
+    // A disk that does not answer must not keep the hub from ending.
+    let Some(mut driver) = shutdown.run_until_cancelled(Driver::begin(name, &config)).await else { return };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
-            timer = driver.timers.next() => driver.feed(Input::Timeout(timer)),
+            // What comes after the end, such as everybody's leaving, is not taken in.
+            biased;
+            () = shutdown.cancelled() => return driver.keeper.save(driver.relay.last_will()).await,
+            timer = driver.timers.next() => driver.feed(Input::Timeout(timer)).await,
             count = inbox.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
                     return;
                 }
                 for happening in batch.drain(..) {
-                    driver.on_happening(happening);
+                    driver.on_happening(happening).await;
                 }
             }
         }
@@ -89,15 +102,21 @@ pub async fn run(name: RingName, config: Config, mut inbox: mpsc::Receiver<Happe
 }
 
 impl Driver {
-    fn new(name: RingName, config: &Config) -> Self {
-        let relay = Relay::new(relay::Config {
-            ring: name.clone(),
-            routing: config.routing,
-            hop_timeout: config.limits.hop_timeout,
-            max_members: config.limits.members,
-            lease: Some(config.lease),
-        });
-        Driver {
+    /// A ring that nobody is in yet, as it was saved if it was.
+    async fn begin(name: RingName, config: &Config) -> Self {
+        let mut keeper = Keeper::new(name.clone(), config.store.clone());
+        let saved = keeper.load().await;
+        let (relay, effects) = Relay::restore(
+            relay::Config {
+                ring: name.clone(),
+                routing: config.routing,
+                hop_timeout: config.limits.hop_timeout,
+                max_members: config.limits.members,
+                lease: Some(config.lease),
+            },
+            saved,
+        );
+        let mut driver = Driver {
             name,
             relay,
             timers: Timers::default(),
@@ -106,23 +125,28 @@ impl Driver {
             joined: HashMap::new(),
             changed: false,
             seq: 0,
-        }
+            keeper,
+        };
+        driver.perform(effects).await;
+        driver
     }
 
-    fn on_happening(&mut self, happening: Happening) {
+    async fn on_happening(&mut self, happening: Happening) {
         match happening {
             Happening::Connected { id, outbox, may_join, watches } => {
                 self.outboxes.insert(id.clone(), outbox.clone());
-                self.feed(Input::Event(Event::Connected { id: id.clone(), may_join }));
+                self.feed(Input::Event(Event::Connected { id: id.clone(), may_join })).await;
                 if watches {
                     self.spectators.insert(id, outbox);
                 }
             }
-            Happening::Frame { id, text } => self.feed(Input::Message { from: id, message: text.as_str().into() }),
+            Happening::Frame { id, text } => {
+                self.feed(Input::Message { from: id, message: text.as_str().into() }).await;
+            }
             Happening::Left { id, departure } => {
                 self.outboxes.remove(&id);
                 self.spectators.remove(&id);
-                self.feed(Input::Event(Event::Left { id, departure }));
+                self.feed(Input::Event(Event::Left { id, departure })).await;
             }
             Happening::Asked(reply) => {
                 let ring = self.relay.snapshot();
@@ -135,8 +159,13 @@ impl Driver {
         }
     }
 
-    fn feed(&mut self, input: Input<Relay>) {
-        for effect in self.relay.handle(input) {
+    async fn feed(&mut self, input: Input<Relay>) {
+        let effects = self.relay.handle(input);
+        self.perform(effects).await;
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect<Relay>>) {
+        for effect in effects {
             match effect {
                 Effect::Send { to, message } => {
                     if let Some(outbox) = self.outboxes.get(&to) {
@@ -146,7 +175,7 @@ impl Driver {
                 // The relay leaves nothing to chance: its ranges are empty.
                 Effect::SetTimer { timer, after } => self.timers.set(timer, after.start),
                 Effect::CancelTimer(timer) => self.timers.cancel(&timer),
-                Effect::Save(_) => {}
+                Effect::Save(saved) => self.keeper.save(saved).await,
                 Effect::Report(report) => self.on_report(report),
             }
         }

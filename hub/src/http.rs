@@ -1,31 +1,28 @@
 //! What the hub's port answers to HTTP, and how a request becomes a WebSocket.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
 use ringleader_shared::id::{BadRingName, ClientId, RingName};
 use ringleader_shared::message::Member;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::door::Pass;
 use crate::driver::Snapshot;
 use crate::socket::{self, Visitor};
+use crate::stream::Stream;
+use crate::token::{Rights, SUBPROTOCOL, subprotocols};
 use crate::{Hub, rings};
-
-/// Where a request came from.
-#[derive(Debug, Clone, Copy)]
-pub struct Remote(pub SocketAddr);
 
 /// What a connection wants, by its path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +42,45 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/healthz", get(healthz))
         .fallback(nothing_here)
         .with_state(hub)
+}
+
+/// What anybody may ask for: whether the hub is well, and the page that says what it is.
+fn is_open<B>(request: &axum::http::Request<B>) -> bool {
+    let path = request.uri().path();
+    path == "/healthz" || (path == "/" && !wants_websocket(request.headers()))
+}
+
+/// Looks at the token that a request shows, and puts what it gives a right to beside
+/// it; the answer to one that goes no further.
+pub fn refusal<B>(hub: &Hub, request: &mut axum::http::Request<B>) -> Option<Response> {
+    if asks(request.uri(), "token") || asks(request.uri(), "access_token") {
+        return Some(problem(
+            StatusCode::BAD_REQUEST,
+            "a token does not belong in a URL, which logs and histories keep: take this one for known to others, \
+             and show a new one as Authorization: Bearer TOKEN or as a subprotocol (see ringleader-hub --help)",
+        ));
+    }
+    if is_open(request) {
+        return None;
+    }
+    match hub.config.tokens.rights(request.headers()) {
+        Ok(rights) if rights.watch => {
+            request.extensions_mut().insert(rights);
+            None
+        }
+        Ok(_) => Some(unauthorized("watching this hub takes a token")),
+        Err(_) => Some(unauthorized("the token shown is none of this hub's")),
+    }
+}
+
+/// What whoever is one too many is told, without HTTP having begun.
+pub fn unavailable(reason: &str) -> String {
+    let body = json!({ "error": reason }).to_string();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 async fn root(State(hub): State<Arc<Hub>>, request: Request) -> Response {
@@ -147,6 +183,19 @@ fn problem(status: StatusCode, reason: &str) -> Response {
     (status, Json(json!({ "error": reason }))).into_response()
 }
 
+/// RFC 6750 section 3.
+fn unauthorized(reason: &str) -> Response {
+    let reason = format!("{reason}: Authorization: Bearer TOKEN, or the subprotocols ringleader and bearer.TOKEN");
+    let mut response = problem(StatusCode::UNAUTHORIZED, &reason);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// Whether the query has that word, whatever it is set to.
+fn asks(uri: &Uri, word: &str) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some(word)))
+}
+
 fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
@@ -159,10 +208,10 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
             StatusCode::UPGRADE_REQUIRED,
             "this path is for WebSockets: in a browser's console, new WebSocket(\"ws://HOST:PORT/watch\")",
         );
-        response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return response;
     }
-    let response = match create_response_with_body(&request, Body::empty) {
+    let mut response = match create_response_with_body(&request, Body::empty) {
         Ok(response) => response,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("no WebSocket handshake: {error}")),
     };
@@ -170,6 +219,15 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
         Ok(name) => name,
         Err(error) => return bad_ring_name(error),
     };
+    let announced = wish == Wish::JoinOrWatch && asks(request.uri(), "join");
+    let may_join = match &hub.config.tokens.join {
+        None => origin_may_join(request.headers(), &hub.config.allow_origins),
+        // A page that knows it was given it; see `token`.
+        Some(_) => request.extensions().get::<Rights>().is_some_and(|rights| rights.join),
+    };
+    if announced && !may_join && hub.config.tokens.join.is_some() {
+        return unauthorized("joining this hub takes a token");
+    }
     let ring = match hub.rings.enter(&name) {
         Ok(ring) => ring,
         Err(rings::TooManyRings(most)) => {
@@ -180,37 +238,32 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
     let Ok(id) = ClientId::new(Uuid::new_v4().to_string()) else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "an id of 36 characters is too long");
     };
-    let origin_may_join = may_join(request.headers(), &hub.config.allow_origins);
-    let says_join =
-        request.uri().query().is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("join")));
-    let visitor = Visitor {
-        id,
-        ring,
-        may_join: wish == Wish::JoinOrWatch && origin_may_join,
-        watches: wish == Wish::Watch || !says_join,
-    };
-    let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
+    if subprotocols(request.headers()).any(|name| name == SUBPROTOCOL) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    let visitor = Visitor { id, ring, may_join: wish == Wish::JoinOrWatch && may_join, announced };
+    let pass = request.extensions().get::<Arc<Pass>>().cloned();
     let upgraded = hyper::upgrade::on(&mut request);
     let serving = hub.clone();
     hub.tasks.spawn(async move {
-        let parts = match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
+        let parts = match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<Stream>>()) {
             Ok(Ok(parts)) => parts,
-            Ok(Err(_)) => return debug!("a WebSocket over something that is no TCP connection"),
+            Ok(Err(_)) => return debug!("a WebSocket over something that is no connection of ours"),
             Err(error) => return debug!("the handshake was not finished: {error}"),
         };
-        debug!(id = %visitor.id, ?remote, "connected");
+        debug!(id = %visitor.id, remote = ?pass.as_ref().map(|pass| pass.remote), "connected");
         // A copy, so that HTTP's buffer is freed.
         let read = parts.read_buf.to_vec();
         drop(parts.read_buf);
         let stream = parts.io.into_inner();
-        serving.tasks.spawn(socket::run(stream, read, visitor, serving.clone()));
+        serving.tasks.spawn(socket::run(stream, read, visitor, pass, serving.clone()));
     });
     response
 }
 
 /// Pages of other origins may watch, like anybody, but not take part through the
 /// browser of somebody who happens to look at them. What is no browser sends no Origin.
-fn may_join(headers: &HeaderMap, allowed: &[String]) -> bool {
+fn origin_may_join(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -242,7 +295,7 @@ mod tests {
                 headers.insert(header::ORIGIN, origin.parse().unwrap());
             }
             let allowed: Vec<String> = allowed.iter().map(|origin| origin.to_string()).collect();
-            assert_eq!(may_join(&headers, &allowed), expected, "{origin:?} at {host}, allowed {allowed:?}");
+            assert_eq!(origin_may_join(&headers, &allowed), expected, "{origin:?} at {host}, allowed {allowed:?}");
         }
     }
 }

@@ -1,19 +1,29 @@
 //! `ringleader-hub`: flags, logs and signals around [`ringleader_hub::run`].
 
+mod flags;
+mod logs;
+
 use std::io::{IsTerminal, stderr, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use ringleader_hub::Config;
+use ringleader_hub::store::Store;
+use ringleader_hub::{Config, tls};
 use ringleader_shared::message::Routing;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -32,7 +42,10 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   ringleader-hub                              serve on port 8080
   ringleader-hub --listen 127.0.0.1:0         any free port; stdout says which
+  ringleader-hub --data-dir /var/lib/ringleader   terms outlive the hub
   curl localhost:8080/rings/default/leader    who leads
+  openssl rand -base64 32 > token; chmod 600 token; ringleader-hub --join-token-file token
+                                              nobody joins who does not know it
   ringleader-hub healthcheck                  exit 0 if the hub on port 8080 is well";
 
 #[derive(Subcommand)]
@@ -42,6 +55,9 @@ enum Command {
         /// Where the hub listens.
         #[arg(long, value_name = "HOST:PORT", env = "RINGLEADER_LISTEN", default_value = "0.0.0.0:8080")]
         listen: String,
+        /// The hub's certificate in PEM, if it speaks TLS. No other is trusted.
+        #[arg(long, value_name = "FILE", env = "RINGLEADER_TLS_CERT")]
+        tls_cert: Option<PathBuf>,
     },
 }
 
@@ -53,6 +69,17 @@ struct Serve {
     /// How frames are passed on: hop by hop round the ring, or the classic way.
     #[arg(long, env = "RINGLEADER_RELAY", default_value = "ring")]
     relay: Relay,
+    /// A directory of the hub's own, where terms and leases are written down, so that
+    /// a hub that is started again goes on above them. Made if need be.
+    #[arg(long, value_name = "DIR", env = "RINGLEADER_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// For how long a leader may act on one lease. It renews it four times in that time.
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_LEASE", default_value = "4s", value_parser = lease)]
+    lease: Duration,
+    /// Connections come through a proxy, so that one which just ends may have been ended
+    /// by the proxy: a leader's lease is then waited out, unless it said goodbye.
+    #[arg(long, env = "RINGLEADER_BEHIND_PROXY", value_parser = FalseyValueParser::new())]
+    behind_proxy: bool,
     /// A web origin, such as http://lab.example, whose pages may join; `*` for all.
     /// The hub's own pages may, and what is no browser; everybody may watch.
     #[arg(long, value_name = "ORIGIN", env = "RINGLEADER_ALLOW_ORIGIN", value_delimiter = ',')]
@@ -64,6 +91,10 @@ struct Serve {
     /// ringleader_hub=trace (every frame).
     #[arg(long, value_name = "FILTER", env = "RINGLEADER_LOG", default_value = "info")]
     log: String,
+    #[command(flatten)]
+    security: flags::Security,
+    #[command(flatten)]
+    limits: flags::LimitFlags,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,7 +114,7 @@ enum LogFormat {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Cli::parse() {
-        Cli { command: Some(Command::Healthcheck { listen }), .. } => healthcheck(listen).await,
+        Cli { command: Some(Command::Healthcheck { listen, tls_cert }), .. } => healthcheck(listen, tls_cert).await,
         Cli { command: None, serve } => run(serve).await,
     };
     match done {
@@ -98,6 +129,9 @@ async fn main() -> ExitCode {
 async fn run(serve: Serve) -> anyhow::Result<()> {
     start_logs(&serve)?;
     raise_file_limit();
+    let (tokens, tls) = (serve.security.tokens()?, serve.security.tls()?);
+    let store = serve.data_dir.as_deref().map(Store::open).transpose()?;
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
     let listener = TcpListener::bind(&serve.listen)
         .await
         .with_context(|| format!("cannot listen on {} (choose another with --listen)", serve.listen))?;
@@ -106,10 +140,16 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         Relay::Ring => Routing::Ring,
         Relay::Direct => Routing::Direct,
     };
-    info!(relay = ?routing, "listening on ws://{address}");
+    info!(relay = ?routing, "listening on {scheme}://{address}");
+    if store.is_none() {
+        warn!("{FORGETFUL}");
+    }
+    if tokens.join.is_none() && !serve.security.open && !address.ip().to_canonical().is_loopback() {
+        warn!("{}", open_to_all(address));
+    }
     // For programs; a person at a terminal has the log.
     if !stdout().is_terminal() {
-        println!("listening on ws://{address}");
+        println!("listening on {scheme}://{address}");
     }
     let shutdown = CancellationToken::new();
     let mut terminated = signal(SignalKind::terminate())?;
@@ -122,10 +162,41 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         }
         told.cancel();
     });
-    let config = Config { routing, allow_origins: serve.allow_origin, ..Config::default() };
+    let limits = serve.limits.limits();
+    let Serve { lease, behind_proxy, allow_origin: allow_origins, .. } = serve;
+    let config = Config { routing, allow_origins, lease, store, behind_proxy, limits, tokens, tls };
     ringleader_hub::run(listener, config, shutdown).await;
     info!("stopped");
     Ok(())
+}
+
+/// What a hub without a store does not promise.
+const FORGETFUL: &str = "no --data-dir: what this hub knows ends with it. One that is started again goes on above \
+    the newest term that a member tells it of; if no such member is left, terms begin again at 1, and a fencing \
+    token may come twice";
+
+/// A lease from 100 ms to 1 h. The time round the ring has to be short against it.
+fn lease(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time from 100ms to 1h, such as 4s";
+    let lease = humantime::parse_duration(text).map_err(|error| format!("{expected}: {error}"))?;
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
+    if bounds.contains(&lease) { Ok(lease) } else { Err(expected.into()) }
+}
+
+/// In a frame, so that it is seen among other lines.
+fn open_to_all(address: SocketAddr) -> String {
+    format!(
+        "anybody who reaches this port can join and lead
+  ************************************************************************
+  *  {address} is not of this machine alone, and joining takes no token.
+  *
+  *  For this machine alone:      --listen 127.0.0.1:{port}
+  *  For those who know a token:  --join-token-file FILE
+  *      (openssl rand -base64 32 > FILE; chmod 600 FILE)
+  *  For everybody, as it is:     --open
+  ************************************************************************",
+        port = address.port()
+    )
 }
 
 /// A connection is an open file, and the soft limit is often 1,024: take what the
@@ -140,7 +211,11 @@ fn raise_file_limit() {
 fn start_logs(serve: &Serve) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&serve.log)
         .with_context(|| format!("--log: expected a level such as info, or a filter; got {:?}", serve.log))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    let json = matches!(serve.log_format, LogFormat::Json);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || logs::Escaped { to: stderr(), json })
+        .with_target(false);
     match serve.log_format {
         LogFormat::Text => logs.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
@@ -150,13 +225,18 @@ fn start_logs(serve: &Serve) -> anyhow::Result<()> {
 
 /// An address that stands for all of this machine's, such as 0.0.0.0, leads to
 /// the machine itself.
-async fn healthcheck(address: String) -> anyhow::Result<()> {
+async fn healthcheck(address: String, tls_cert: Option<PathBuf>) -> anyhow::Result<()> {
+    let tls = tls_cert.map(|cert| tls::client_of(&cert)).transpose()?;
     let ask = async {
         let stream = TcpStream::connect(&address).await?;
-        let (mut hub, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let request = hyper::Request::get("/healthz").header("host", &address).body(Empty::<Bytes>::new())?;
-        anyhow::Ok(hub.send_request(request).await?.status())
+        match tls {
+            None => healthz(stream, &address).await,
+            Some(tls) => {
+                // The certificate itself is compared, so its names do not matter.
+                let name = ServerName::try_from("localhost")?;
+                healthz(TlsConnector::from(tls).connect(name, stream).await?, &address).await
+            }
+        }
     };
     let status = tokio::time::timeout(Duration::from_secs(2), ask)
         .await
@@ -168,6 +248,16 @@ async fn healthcheck(address: String) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn healthz(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+) -> anyhow::Result<hyper::StatusCode> {
+    let (mut hub, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = hyper::Request::get("/healthz").header("host", address).body(Empty::<Bytes>::new())?;
+    Ok(hub.send_request(request).await?.status())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +266,11 @@ mod tests {
     #[test]
     fn flags_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_limits_are_those_of_the_library() {
+        let cli = Cli::parse_from(["ringleader-hub"]);
+        assert_eq!(format!("{:?}", cli.serve.limits.limits()), format!("{:?}", ringleader_hub::Limits::default()));
     }
 }

@@ -39,11 +39,13 @@ impl Outbox {
         if queue.overflowed {
             return;
         }
-        queue.bytes += frame.len();
-        queue.largest = queue.largest.max(frame.len());
-        queue.frames.push(frame);
-        if queue.bytes - queue.largest > self.most_bytes {
+        let bytes = queue.bytes + frame.len();
+        let largest = queue.largest.max(frame.len());
+        if bytes - largest > self.most_bytes {
             *queue = Queue { overflowed: true, ..Queue::default() };
+        } else {
+            queue.frames.push(frame);
+            (queue.bytes, queue.largest) = (bytes, largest);
         }
         drop(queue);
         self.filled.notify_one();
@@ -84,6 +86,26 @@ mod tests {
         let waiting = tokio::spawn(async move { outbox.take().await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished(), "nothing to take");
+    }
+
+    #[test]
+    fn never_more_than_the_bound_waits() {
+        let outbox = Outbox::new(1_000);
+        for push in 0..100_000 {
+            // All sizes up to a fifth of the bound, in an order that does not repeat soon.
+            outbox.push("x".repeat(push * 7_919 % 200).into());
+            let queue = outbox.lock();
+            let bytes: usize = queue.frames.iter().map(|frame| frame.len()).sum();
+            let largest = queue.frames.iter().map(|frame| frame.len()).max().unwrap_or(0);
+            assert_eq!((queue.bytes, queue.largest), (bytes, largest), "after {push}");
+            assert!(bytes - largest <= 1_000, "{bytes} bytes wait after {push}");
+            let overflowed = queue.overflowed;
+            drop(queue);
+            if overflowed {
+                assert_eq!(bytes, 0, "what nobody takes is not kept");
+                *outbox.lock() = Queue::default();
+            }
+        }
     }
 
     #[tokio::test]

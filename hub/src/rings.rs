@@ -87,14 +87,13 @@ impl Rings {
     fn start(&self, name: &RingName) -> Ring {
         let (happenings, inbox) = mpsc::channel(1024);
         let pristine = Arc::new(AtomicBool::new(true));
-        let task = driver::run(name.clone(), self.config.clone(), inbox, pristine.clone());
         let shutdown = self.shutdown.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                () = shutdown.cancelled() => {}
-            }
-        });
+        #[cfg(feature = "echo")]
+        if name.as_str() == crate::echo::RING {
+            self.tasks.spawn(crate::echo::run(inbox));
+            return Ring { happenings, pristine };
+        }
+        self.tasks.spawn(driver::run(name.clone(), self.config.clone(), inbox, pristine.clone(), shutdown));
         Ring { happenings, pristine }
     }
 

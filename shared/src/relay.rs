@@ -440,7 +440,9 @@ impl Relay {
             }
             Some(Connection::Spectator { may_join: false }) => Some((
                 ErrorCode::WatchOnly,
-                "this connection may watch and not join: it asked for /watch, or is a page of an origin that the hub does not allow".into(),
+                "this connection may watch and not join: it asked for /watch, showed no join token where one is needed, \
+                 or is a page of an origin that the hub does not allow"
+                    .into(),
             )),
             _ if self.roster.len() >= self.config.max_members => Some((
                 ErrorCode::RingFull,

@@ -7,7 +7,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::*;
 
-const MIB: usize = 1 << 20;
+/// The largest frame, unless the hub is told otherwise.
+const MOST: usize = 64 * 1024;
 
 /// What is no frame: the text, the error's code, and the method that the error is about.
 fn no_frames() -> Vec<(String, &'static str, Option<&'static str>)> {
@@ -41,7 +42,7 @@ fn no_frames() -> Vec<(String, &'static str, Option<&'static str>)> {
         (r#"{"method":"welcome","data":{}}"#, "hub-only", Some("welcome")),
         (r#"{"method":"response","data":"x"}"#, "hub-only", Some("response")),
     ];
-    let deep = |before: &str, after: &str| format!("{before}{}{}{after}", "[".repeat(60_000), "]".repeat(60_000));
+    let deep = |before: &str, after: &str| format!("{before}{}{}{after}", "[".repeat(30_000), "]".repeat(30_000));
     let long = [
         (deep("", ""), "bad-frame", None),
         ("[".repeat(60_000), "bad-frame", None),
@@ -51,7 +52,7 @@ fn no_frames() -> Vec<(String, &'static str, Option<&'static str>)> {
         (deep(r#"{"method":"fly","more":"#, "}"), "unknown-method", Some("fly")),
         (check(&"x".repeat(65), 1).to_string(), "bad-frame", Some("checkLeader")),
         // As much as anybody may send, and no byte more.
-        ("x".repeat(MIB), "bad-frame", None),
+        ("x".repeat(MOST), "bad-frame", None),
     ];
     short.into_iter().map(|(text, code, about)| (text.to_owned(), code, about)).chain(long).collect()
 }
@@ -85,7 +86,7 @@ async fn so_does_a_spectator() {
 #[tokio::test]
 async fn what_others_write_fills_neither_the_error_nor_the_log() {
     let mut scene = Scene::new().await;
-    let long = "ö".repeat(100_000);
+    let long = "ö".repeat(20_000);
     scene.offender.send(frame(&long, Value::Null)).await;
     let about = scene.offender.error().await["about"].as_str().unwrap().to_owned();
     assert!(about.len() < 400 && long.starts_with(about.trim_end_matches('…')), "{about}");
@@ -185,12 +186,13 @@ async fn binary_messages_that_are_no_text_are_refused() {
 #[tokio::test]
 async fn what_no_websocket_may_send_closes_it() {
     let text = |payload: &[u8]| masked(0x81, payload);
-    let half = vec![b'x'; 700 * 1024];
-    let table: [(&str, Vec<u8>, u16); 13] = [
-        ("two megabytes", text(&vec![b'x'; 2 * MIB]), 1009),
+    let half = vec![b'x'; 40 * 1024];
+    let table: [(&str, Vec<u8>, u16); 14] = [
+        ("twice too much", text(&vec![b'x'; 2 * MOST]), 1009),
+        ("a byte too much", text(&vec![b'x'; MOST + 1]), 1009),
         (
-            "two megabytes that do not come",
-            [&[0x81, 0xff], &(2 * MIB as u64).to_be_bytes()[..], &[0; 4]].concat(),
+            "a byte too much that does not come",
+            [&[0x81, 0xff], &(MOST as u64 + 1).to_be_bytes()[..], &[0; 4]].concat(),
             1009,
         ),
         ("an exabyte that does not come", [&[0x82, 0xff], &(1_u64 << 60).to_be_bytes()[..], &[0; 4]].concat(), 1009),

@@ -226,8 +226,8 @@ async fn an_array_is_handed_on_with_its_holder_added_and_nothing_else_changed() 
 /// and so have everybody but itself closed.
 #[tokio::test]
 async fn an_entry_is_no_load_for_others() {
-    let long = format!("\"{}\"", "x".repeat((1 << 20) - 500));
-    let deep = format!("{}{}", "[".repeat(60_000), "]".repeat(60_000));
+    let long = format!("\"{}\"", "x".repeat((1 << 16) - 500));
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
     for load in [long, deep] {
         let hub = Hub::start().await;
         let [mut a, mut b, mut c] = hub.ring([3, 9, 5]).await;

@@ -9,6 +9,8 @@
 //! - `forged`: lies of members; `bad_input`: what is no frame; `greetings`: who may
 //!   join, and with what.
 //! - `spectators`, `connections`, `http`: what the names say.
+//! - `limits`, `half_open`: what nobody may exceed; `secure`: tokens and TLS;
+//!   `leases`: those, and what survives the hub; `program`: its flags and log.
 
 // Clippy's own exception for tests does not reach the helpers.
 #![allow(clippy::unwrap_used)]
@@ -18,8 +20,13 @@ mod classic_members;
 mod connections;
 mod forged;
 mod greetings;
+mod half_open;
 mod http;
+mod leases;
+mod limits;
+mod program;
 mod relaying;
 mod repair;
+mod secure;
 mod spectators;
 mod support;

@@ -19,7 +19,8 @@ fn relayed(seen: &[Value]) -> Vec<&Value> {
 async fn a_plain_connection_sees_who_is_there_and_what_goes_on() {
     let hub = Hub::start().await;
     let mut spectator = hub.connect("/").await;
-    let welcome = json!({ "ring": "default", "members": [], "leaderId": null, "term": 0, "relay": "ring" });
+    let welcome =
+        json!({ "ring": "default", "members": [], "leaderId": null, "term": 0, "relay": "ring", "leaseMs": 4000 });
     assert_eq!(spectator.welcome["data"], welcome);
     let [mut a, mut b] = hub.ring([3, 9]).await;
     let member = |peer: &Peer| json!({ "clientId": peer.id, "name": format!("rank-{}", peer.rank), "rank": peer.rank, "forwards": true });

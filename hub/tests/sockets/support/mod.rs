@@ -3,16 +3,18 @@
 mod frames;
 mod member;
 mod peer;
+mod process;
 mod scene;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringleader_hub::Config;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ use tracing::subscriber::DefaultGuard;
 pub use frames::*;
 pub use member::Member;
 pub use peer::{FENCE, Peer, elect};
+pub use process::{Process, run_hub};
 pub use scene::Scene;
 
 /// How long to wait for what has to come. Only a failing test waits so long.
@@ -68,6 +71,8 @@ impl Hub {
         config.limits.hop_timeout = NEVER;
         config.limits.handshake = NEVER;
         config.limits.write_deadline = NEVER;
+        config.limits.greeting = NEVER;
+        config.limits.frames_per_second = NonZeroU32::MAX;
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -104,9 +109,9 @@ impl Hub {
     /// Sends these bytes, and reads until the hub closes.
     pub async fn request(&self, request: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        soon("an answer over HTTP", stream.read_to_string(&mut answer)).await.unwrap();
+        // It may be refused before it has asked.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let answer = read_all(&mut stream).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Answer { status: status.unwrap_or_default(), head: head.to_lowercase(), body: body.into() }
@@ -150,6 +155,20 @@ impl Drop for Hub {
             eprintln!("the hub's log:\n{}", self.log.text());
         }
     }
+}
+
+/// What comes until the hub closes the connection, or resets it.
+pub async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = vec![];
+    let _ = soon("the connection's end", stream.read_to_end(&mut bytes)).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A connection that has little room for what is not read.
+pub async fn narrow(hub: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(hub).await.unwrap()
 }
 
 /// What HTTP answered.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
@@ -17,33 +17,45 @@ use super::{Answer, answer, frame, is, new_leader, soon, start};
 /// A method that no hub knows: the error it gives comes after all that came before.
 pub const FENCE: &str = "fence";
 
+/// What a WebSocket goes over.
+pub trait Link: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<L: AsyncRead + AsyncWrite + Unpin + Send> Link for L {}
+
 pub struct Peer {
     pub id: String,
     pub rank: u32,
     /// What it greeted with.
     pub name: Option<String>,
     pub welcome: Value,
-    pub socket: WebSocketStream<TcpStream>,
+    pub socket: WebSocketStream<Box<dyn Link>>,
 }
 
 impl Peer {
     /// Connects and is welcomed, or gets another answer over HTTP.
     pub async fn connect(hub: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, Answer> {
-        Peer::over(TcpStream::connect(hub).await.unwrap(), path, headers).await
+        Peer::over(&hub.to_string(), TcpStream::connect(hub).await.unwrap(), path, headers).await
     }
 
-    pub async fn over(stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Self, Answer> {
-        let hub = stream.peer_addr().unwrap();
-        let mut request = format!("ws://{hub}{path}").into_client_request().unwrap();
+    /// The same to a hub that is already connected to.
+    pub async fn over(
+        host: &str,
+        link: impl Link + 'static,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Answer> {
+        let mut request = format!("ws://{host}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let socket = match soon("the WebSocket handshake", client_async(request, stream)).await {
+        let socket = match soon("the WebSocket handshake", client_async(request, Box::new(link) as Box<dyn Link>)).await
+        {
             Ok((socket, _)) => socket,
             Err(Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
                 let body = String::from_utf8_lossy(&body).into_owned();
-                return Err(Answer { status: response.status().as_u16(), head: String::new(), body });
+                let head = format!("{:?}", response.headers()).to_lowercase();
+                return Err(Answer { status: response.status().as_u16(), head, body });
             }
             Err(error) => panic!("{path}: {error}"),
         };
