@@ -1,5 +1,7 @@
 //! Leases, and what survives the hub.
 
+use std::time::Duration;
+
 use ringleader_hub::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -70,7 +72,11 @@ async fn whose_connection_ends_has_its_lease_waited_out_or_not() {
 
 #[tokio::test]
 async fn whoever_falls_silent_has_its_lease_waited_out() {
-    let hub = Hub::with(|config| config.limits.silence = std::time::Duration::from_millis(300)).await;
+    let hub = Hub::with(|config| {
+        config.limits.ping_interval = Duration::from_millis(300);
+        config.limits.silence = Duration::from_millis(1500);
+    })
+    .await;
     let mut first = hub.join(9).await;
     elect([&mut first], 0).await;
     holds_lease(&mut first, 1).await;
