@@ -82,8 +82,6 @@ rules! {
     OldestCheckCounts = "oldest-check-counts",
     /// Only the leader's answer counts.
     LeadersAnswerOnly = "leaders-answer-only",
-    /// Who resigned does not lead in that term again.
-    ResignedForGood = "resigned-for-good",
     /// A leader counts its lease from when it asked, not from when it was granted.
     LeaseFromAsking = "lease-from-asking",
     /// A leader whose lease runs out stands down.

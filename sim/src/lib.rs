@@ -7,15 +7,29 @@
 //! - [`scenario`]: reads scenario files, runs them, compares traces.
 //! - [`world`]: the hub, the nodes and the connections between them.
 //! - [`agenda`]: the queue: what is due when.
-//! - [`member`]: what runs on a node: our client, or a classic one.
+//! - [`member`]: what runs on a node: our client, a classic one, or a liar.
 //! - [`classic`]: a stand-in for the clients of the older system.
+//! - [`liar`]: a member that lies.
 //! - [`trace`]: what happened, and how it prints.
 //! - [`property`]: what has to hold in every run, seen by an onlooker.
+//! - [`plan`]: what is going to befall a ring, drawn from a seed.
+//! - [`run`]: plays a plan, and sees whether the properties hold.
+//! - [`plant`]: rules that are broken on purpose.
+//! - [`seeds`]: plays many plans at once, and sums up.
+//! - [`shrink`]: finds the shortest story of a plan that breaks a property.
 
 pub mod agenda;
 pub mod classic;
+pub mod liar;
 pub mod member;
+mod memo;
+pub mod model;
+pub mod plan;
+pub mod plant;
 pub mod property;
+pub mod run;
 pub mod scenario;
+pub mod seeds;
+pub mod shrink;
 pub mod trace;
 pub mod world;

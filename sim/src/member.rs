@@ -1,16 +1,20 @@
-//! What runs on a node: one of our clients, or a classic one. To the world both
-//! are a machine that speaks in frames.
+//! What runs on a node: one of our clients, a classic one, or a liar. To the world
+//! all are a machine that speaks in frames.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use ringleader_shared::election::Belief;
-use ringleader_shared::election::eligible_array::{self, EligibleArray, Hub, Report, Timer, Timing};
+use ringleader_shared::election::eligible_array::{self, EligibleArray, Hub, Report, Sent, Timer, Timing};
 use ringleader_shared::id::{Name, Rank};
 use ringleader_shared::machine::{Effect, Input, Machine};
+use ringleader_shared::rule::Rule;
 use ringleader_shared::session::{self, Heard, Introduction};
 
 use crate::classic::Classic;
+use crate::liar::Liar;
+use crate::memo::Memo;
 
 /// A member of the ring, or who wants to become one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +30,8 @@ pub enum Member {
     },
     /// A classic client.
     Classic(Classic),
+    /// It says what it likes.
+    Liar(Liar),
 }
 
 /// What happens to a member besides frames and timers.
@@ -64,6 +70,12 @@ impl Machine for Member {
                 }
                 effects
             }
+            Member::Liar(liar) => match input {
+                Input::Message { message, .. } => liar.on_frame(&message),
+                Input::Timeout(_) => liar.on_timeout(),
+                Input::Event(Event::Disconnected) => liar.on_disconnected(),
+                Input::Event(Event::Resign) => vec![],
+            },
         }
     }
 
@@ -80,11 +92,28 @@ impl Member {
         Member::Ours { name, rank, machine: EligibleArray::new(rank, timing) }
     }
 
+    /// Breaks a rule on purpose, to see that it is missed.
+    pub fn breaking(self, rule: Option<Rule>) -> Self {
+        match self {
+            Member::Ours { name, rank, machine } => Member::Ours { name, rank, machine: machine.breaking(rule) },
+            other => other,
+        }
+    }
+
     /// What it believes.
     pub fn belief(&self) -> Belief {
         match self {
             Member::Ours { machine, .. } => machine.belief(),
             Member::Classic(classic) => classic.belief(),
+            Member::Liar(liar) => liar.belief(),
+        }
+    }
+
+    /// The timer at whose end its lease runs out.
+    pub fn lease_end(&self) -> Option<Timer> {
+        match self {
+            Member::Ours { machine, .. } => machine.lease_end(),
+            Member::Classic(_) | Member::Liar(_) => None,
         }
     }
 }
@@ -95,15 +124,15 @@ fn ours(name: &Name, rank: Rank, machine: &mut EligibleArray, input: Input<Membe
         Input::Event(Event::Disconnected) => (vec![], Input::Event(eligible_array::Event::Disconnected)),
         Input::Event(Event::Resign) => (vec![], Input::Event(eligible_array::Event::Resign)),
         Input::Message { message, .. } => {
-            let introduction = Introduction { rank, name: name.clone() };
-            match session::hear(&message, &introduction, machine.belief().term) {
-                Ok(Heard::Welcome { greeting, joined, .. }) => (
+            let known = HEARD.with_borrow(|heard| heard.get(&*message));
+            let heard = known.map_or_else(|| hear(&message, name, rank, machine), Heard::Input);
+            match heard {
+                Heard::Welcome { greeting, joined, .. } => (
                     vec![Effect::Send { to: Hub, message: greeting.into() }],
                     Input::Event(eligible_array::Event::Joined(joined)),
                 ),
-                Ok(Heard::Input(input)) => (vec![], input),
-                Ok(Heard::Error(_) | Heard::Nothing) => return vec![],
-                Err(error) => panic!("our hub says only what our clients can read: {error}: {message}"),
+                Heard::Input(input) => (vec![], input),
+                Heard::Error(_) | Heard::Nothing => return vec![],
             }
         }
     };
@@ -111,9 +140,38 @@ fn ours(name: &Name, rank: Rank, machine: &mut EligibleArray, input: Input<Membe
     effects
 }
 
+thread_local! {
+    /// What texts mean that mean the same to everybody.
+    static HEARD: RefCell<Memo<Arc<str>, Input<EligibleArray>>> = RefCell::default();
+    /// Messages as texts.
+    static SAID: RefCell<Memo<Sent, Arc<str>>> = RefCell::default();
+}
+
+fn hear(text: &Arc<str>, name: &Name, rank: Rank, machine: &EligibleArray) -> Heard {
+    let introduction = Introduction { rank, name: name.clone() };
+    match session::hear(text, &introduction, machine.belief().term) {
+        Ok(heard) => {
+            if let Heard::Input(input) = &heard {
+                HEARD.with_borrow_mut(|known| known.keep(text.clone(), input.clone()));
+            }
+            heard
+        }
+        Err(error) => panic!("our hub says only what our clients can read: {error}: {text}"),
+    }
+}
+
+fn say(sent: Sent) -> Arc<str> {
+    if let Some(text) = SAID.with_borrow(|said| said.get(&sent)) {
+        return text;
+    }
+    let text: Arc<str> = session::say(sent.clone()).into();
+    SAID.with_borrow_mut(|said| said.keep(sent, text.clone()));
+    text
+}
+
 fn in_frames(effect: Effect<EligibleArray>) -> Effect<Member> {
     match effect {
-        Effect::Send { to, message } => Effect::Send { to, message: session::say(message).into() },
+        Effect::Send { to, message } => Effect::Send { to, message: say(message) },
         Effect::SetTimer { timer, after } => Effect::SetTimer { timer, after },
         Effect::CancelTimer(timer) => Effect::CancelTimer(timer),
         Effect::Save(never) => match never {},

@@ -232,6 +232,8 @@ mod tests {
             ("run-until b", "expected run-until NODE EVENT"),
             ("run-until b holds vote", "election, newLeader"),
             ("seed x", "expected seed NUMBER"),
+            ("cut a sideways", "expected cut NODE, cut NODE up"),
+            ("hub-restart full", "hub-restart empty"),
         ];
         for (line, expected) in table {
             let error = Scenario::parse("x.txt", &format!("# A story.\n\n{line}\n----\n")).unwrap_err().to_string();
@@ -245,6 +247,8 @@ mod tests {
             ("crash d", "x.txt:3: crash d: there is no such node that runs"),
             ("restart a", "restart a: there is no such node that has crashed"),
             ("wake a", "wake a: there is no such node that is paused"),
+            ("heal a", "heal a: there is no such node that is cut off"),
+            ("hub-restart", "hub-restart: the hub runs already"),
             ("resign b", "resign b: it does not lead"),
             ("join a=3", "join a=3: there is a node of this name already"),
             ("nodes d=3", "nodes d=3: a ring begins with its nodes; later they join"),

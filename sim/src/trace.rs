@@ -1,6 +1,7 @@
 //! What happened, and how it prints: one line each, ids short, for people.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringleader_shared::election::{Belief, Role, eligible_array};
@@ -28,8 +29,53 @@ pub enum What {
         /// What was done.
         deed: Deed,
     },
+    /// The world did something to the hub.
+    HubDeed(HubDeed),
     /// The hub's driver has not heard of a connection for so long that it closes it.
     Silent(ClientId),
+    /// It does not take what the hub has for it, and the hub closes it.
+    TooSlow(ClientId),
+    /// The hub has lost power in the middle of something.
+    PowerLost,
+    /// The hub's relay is handed a frame.
+    Hears {
+        /// Over whose connection.
+        from: ClientId,
+        /// Whether it came from a liar.
+        lies: bool,
+        /// The frame.
+        frame: Arc<str>,
+    },
+    /// A node has a connection to the hub that runs now.
+    Connects {
+        /// The node.
+        node: Name,
+    },
+    /// A node may act as the leader.
+    Leased {
+        /// The node.
+        node: Name,
+        /// In which term.
+        term: Term,
+        /// Until when, should its own clock show it: `None`, for as long as it leads.
+        until: Option<Duration>,
+        /// Whether the hub grants leases.
+        by_lease: bool,
+    },
+    /// A node may act no more.
+    Idle {
+        /// The node.
+        node: Name,
+    },
+    /// Somebody wrote to the resource behind the fence.
+    Wrote {
+        /// The node.
+        node: Name,
+        /// The term that it showed.
+        term: Term,
+        /// Whether the fence let it through.
+        admitted: bool,
+    },
     /// The hub's relay tells something.
     Hub(relay::Report),
     /// A node tells something.
@@ -50,12 +96,63 @@ pub enum Deed {
     Starts,
     /// Its program ends, and its connection with it.
     Crashes,
+    /// Its machine loses power: nobody is told.
+    Vanishes,
+    /// Its program is asked to end: it resigns and says goodbye.
+    Leaves,
     /// Its program stands still.
     Pauses,
     /// Its program goes on.
     Wakes,
     /// Its program asks it to give up leading.
     Resigns,
+    /// It takes the leader for gone, without a reason: its timers run out early.
+    Suspects,
+    /// Nothing that is said that way arrives any more.
+    Cut(Way),
+    /// What waited before the cut goes on, and so does the rest.
+    Heals,
+    /// The hub loses its connection, and the node does not notice.
+    IsForgotten,
+    /// It loses its connection, and the hub does not notice.
+    Forgets,
+    /// It takes nothing of what the hub has for it.
+    StopsReading,
+    /// Each of its frames takes up to so many milliseconds, each way.
+    Lags(u16),
+    /// Its frames take as long as others'.
+    CatchesUp,
+}
+
+/// Which way between a node and the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the hub.
+    Up,
+    /// To the node.
+    Down,
+    /// Both.
+    Both,
+}
+
+/// What can be done to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HubDeed {
+    /// Its program ends, and its connections with it.
+    Crashes,
+    /// Its machine loses power: nobody is told.
+    Vanishes,
+    /// The same while it writes something down the next time.
+    VanishesSaving {
+        /// Of what it does then, so much is done.
+        after: u8,
+    },
+    /// Its program starts, with what it wrote down.
+    Starts,
+    /// The same with an empty store.
+    StartsEmpty,
+    /// All faults end: every node runs, everything is connected.
+    Calm,
 }
 
 impl What {
@@ -69,6 +166,7 @@ impl What {
             // The frame that says it has a line.
             What::Node { report: eligible_array::Report::LeaderLeft(_), .. } => false,
             What::Hub(report) => !matches!(report, relay::Report::Changed),
+            What::Hears { .. } | What::Connects { .. } | What::Leased { .. } | What::Idle { .. } => false,
             _ => true,
         }
     }
@@ -84,7 +182,19 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             What::Deed { node, deed } => write!(f, "{node} {deed}"),
+            What::HubDeed(deed) => write!(f, "{deed}"),
             What::Silent(id) => write!(f, "hub: {} is silent for too long", id.short()),
+            What::TooSlow(id) => write!(f, "hub: {} is too slow", id.short()),
+            What::PowerLost => f.write_str("the hub loses power"),
+            What::Hears { from, frame, .. } => write!(f, "{} → hub  {}", from.short(), FrameText(frame)),
+            What::Connects { node } => write!(f, "{node} connects"),
+            What::Leased { node, term, until: Some(until), .. } => {
+                write!(f, "{node} may act in term {term} until {:.3}", until.as_secs_f64())
+            }
+            What::Leased { node, term, .. } => write!(f, "{node} may act in term {term}"),
+            What::Idle { node } => write!(f, "{node} may not act"),
+            What::Wrote { node, term, admitted: true } => write!(f, "{node} writes, term {term}"),
+            What::Wrote { node, term, .. } => write!(f, "{node} writes, term {term}: refused, stale"),
             What::Hub(report) => hub(report, f),
             What::Node { node, id, report } => {
                 write!(f, "{}: ", id.as_ref().map_or(node.as_str(), ClientId::short))?;
@@ -99,10 +209,37 @@ impl fmt::Display for Deed {
         f.write_str(match self {
             Deed::Starts => "starts",
             Deed::Crashes => "crashes",
+            Deed::Vanishes => "loses power",
+            Deed::Leaves => "is asked to leave",
             Deed::Pauses => "is paused",
             Deed::Wakes => "wakes",
             Deed::Resigns => "is asked to resign",
+            Deed::Suspects => "suspects the leader",
+            Deed::Cut(Way::Both) => "is cut off",
+            Deed::Cut(Way::Up) => "is cut off, towards the hub",
+            Deed::Cut(Way::Down) => "is cut off, from the hub",
+            Deed::Heals => "is connected again",
+            Deed::IsForgotten => "is forgotten by the hub",
+            Deed::Forgets => "forgets its connection",
+            Deed::StopsReading => "stops reading",
+            Deed::Lags(millis) => return write!(f, "lags by up to {millis} ms"),
+            Deed::CatchesUp => "lags no more",
         })
+    }
+}
+
+impl fmt::Display for HubDeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HubDeed::Crashes => f.write_str("the hub crashes"),
+            HubDeed::VanishesSaving { after } => {
+                write!(f, "the hub is to lose power when it saves, after {after} effects")
+            }
+            HubDeed::Vanishes => f.write_str("the hub loses power"),
+            HubDeed::Starts => f.write_str("the hub starts, with its store"),
+            HubDeed::StartsEmpty => f.write_str("the hub starts, with an empty store"),
+            HubDeed::Calm => f.write_str("all faults end"),
+        }
     }
 }
 

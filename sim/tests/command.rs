@@ -39,3 +39,45 @@ fn what_cannot_be_played_is_named() {
     let (code, _, errors) = sim(&["nowhere.txt"]);
     assert!(code == Some(1) && errors.starts_with("nowhere.txt: "), "{errors}");
 }
+
+#[test]
+fn seeds_are_summed_up_and_the_same_ones_come_to_the_same() {
+    let sum = || {
+        let (code, summary, errors) = sim(&["--seeds", "3", "--hours", "0.1", "--jobs", "2"]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{summary}");
+        summary
+    };
+    let first = sum();
+    for part in ["seeds       3,", "simulated   0.", "  crash\n", "failover    p50 ", "violations  0\n"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    // But for how long it took.
+    let timeless = |summary: &str| -> Vec<String> {
+        summary.lines().filter(|line| !line.starts_with("simulated")).map(str::to_owned).collect()
+    };
+    assert_eq!(timeless(&sum()), timeless(&first));
+}
+
+#[test]
+fn a_violation_is_told_with_the_command_that_shows_it_again() {
+    let (code, told, _) = sim(&["--plant", "fence-refuses-older", "--jobs", "1"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("\nviolations  1\n\nS5, what is fenced accepts no older term after a newer one: "), "{told}");
+    let command = told.lines().last().unwrap().trim();
+    let again = command.strip_prefix("cargo run --release -p sim -- ").expect("a command to see it again");
+    let (code, again, _) = sim(&again.split(' ').collect::<Vec<_>>());
+    let story = |told: &str| told[told.find("the shortest story found").unwrap()..].to_owned();
+    assert_eq!((code, story(&again)), (Some(1), story(&told)), "{command}");
+    assert!(story(&told).lines().count() < 80, "short enough to read: {told}");
+}
+
+#[test]
+fn plants_are_listed_and_an_unknown_one_is_refused() {
+    let (code, list, _) = sim(&["--plant", "list"]);
+    assert_eq!(code, Some(0));
+    let names: Vec<&str> = list.lines().collect();
+    assert!(names.len() >= 20, "{list}");
+    assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')), "{list}");
+    let (code, _, errors) = sim(&["--plant", "no-such-rule"]);
+    assert!(code == Some(2) && errors.contains("sim --plant list"), "{errors}");
+}

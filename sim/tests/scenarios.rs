@@ -26,14 +26,18 @@ stories! {
         equal_ranks
         holder_dies
         holder_stalls
+        hub_loses_its_store
+        hub_restarts
         initiator_leaves
         initiator_stalls
         leader_deposed_asleep
         leader_dies
+        leader_cut_off
         leader_dies_early
         leader_resigns
         resigns_during_announcement
         newcomer
+        old_lease_runs_out
         only_member
         two_starters
         winner_leaves;

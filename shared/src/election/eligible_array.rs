@@ -370,7 +370,6 @@ impl EligibleArray {
     /// Takes a leader for the leader, unless what is known is newer.
     fn adopt(&mut self, leader: ClientId, term: Option<Term>, act_after_ms: Option<u64>) -> Effects {
         let (known, only_newer) = (self.belief().leader, self.keeps(Rule::AdoptOnlyNewer));
-        let resigned = Some(self.resigned).filter(|_| self.keeps(Rule::ResignedForGood));
         let Some(place) = &mut self.place else { return vec![] };
         let term = match (place.counts_terms, term) {
             (true, Some(term)) if term < self.term && only_newer => return vec![],
@@ -383,7 +382,7 @@ impl EligibleArray {
             return vec![];
         }
         // Its announcement may still be going round when it has resigned.
-        if place.counts_terms && leader == place.me && Some(term) <= resigned {
+        if place.counts_terms && leader == place.me && term <= self.resigned {
             return vec![];
         }
         self.term = term;

@@ -9,7 +9,7 @@ use ringleader_shared::id::{ClientId, Name, Rank};
 use ringleader_shared::relay;
 use ringleader_shared::wire::{self, Frame, RawRanks};
 
-use crate::trace::{Deed, Happening, What};
+use crate::trace::{Deed, Happening, HubDeed, Way, What};
 
 /// What can stand in a scenario file.
 pub const COMMANDS: &str = "\
@@ -26,10 +26,19 @@ pause c             its program stands still; after 3s the hub closes its
                     connection
 wake c              its program goes on
 resign c            the leader gives up leading
+cut c               nothing passes between it and the hub, nor that it is cut
+cut c up            the same, of what it says; what the hub says arrives
+cut c down          the other way about
+heal c              what waited goes on, where nobody has given up
+hub-crash           the hub's program ends, and all connections close
+hub-restart         it starts anew, with its store
+hub-restart empty   the same, with an empty store
 run-for 2s          time passes
 run-until c EVENT   time passes until this happens to c:
   elected             the hub accepts its announcement
   leads               it knows that it leads
+  acts                it may act as the leader
+  stands-down         its lease has run out, or was refused
   holds METHOD        the hub hands it an election, newLeader, checkLeader or
                       answerLeader
   left                it is no member any more
@@ -46,6 +55,7 @@ pub(super) enum Command {
     Classic(Vec<Spec>),
     Join(Spec),
     Do(Deed, Name),
+    DoToHub(HubDeed),
     RunFor(Duration),
     RunUntil(Name, Event),
     Settle,
@@ -64,6 +74,8 @@ pub(super) struct Spec {
 pub(super) enum Event {
     Elected,
     Leads,
+    Acts,
+    StandsDown,
     Left,
     Holds(&'static str),
 }
@@ -85,12 +97,21 @@ impl FromStr for Command {
             ["early", ..] => Err("early, and nothing after it".into()),
             ["seed", number] if number.parse::<u64>().is_ok() => Ok(Command::Seed(number.parse().unwrap_or_default())),
             ["seed", ..] => Err("seed NUMBER".into()),
-            [verb @ ("crash" | "restart" | "pause" | "wake" | "resign"), ref nodes @ ..] => {
+            ["cut", node] => Ok(Command::Do(Deed::Cut(Way::Both), name(node)?)),
+            ["cut", node, "up"] => Ok(Command::Do(Deed::Cut(Way::Up), name(node)?)),
+            ["cut", node, "down"] => Ok(Command::Do(Deed::Cut(Way::Down), name(node)?)),
+            ["cut", ..] => Err("cut NODE, cut NODE up or cut NODE down".into()),
+            ["hub-crash"] => Ok(Command::DoToHub(HubDeed::Crashes)),
+            ["hub-restart"] => Ok(Command::DoToHub(HubDeed::Starts)),
+            ["hub-restart", "empty"] => Ok(Command::DoToHub(HubDeed::StartsEmpty)),
+            ["hub-crash" | "hub-restart", ..] => Err("hub-crash, hub-restart or hub-restart empty".into()),
+            [verb @ ("crash" | "restart" | "pause" | "wake" | "resign" | "heal"), ref nodes @ ..] => {
                 let deed = match verb {
                     "crash" => Deed::Crashes,
                     "restart" => Deed::Starts,
                     "pause" => Deed::Pauses,
                     "wake" => Deed::Wakes,
+                    "heal" => Deed::Heals,
                     _ => Deed::Resigns,
                 };
                 match nodes {
@@ -106,7 +127,7 @@ impl FromStr for Command {
             ["run-until", ..] => Err("run-until NODE EVENT".into()),
             ["settle"] => Ok(Command::Settle),
             ["settle", ..] => Err("settle, and nothing after it".into()),
-            _ => Err("one of nodes, classic, early, seed, join, crash, restart, pause, wake, resign, run-for, run-until, settle".into()),
+            _ => Err("one of nodes, classic, early, seed, join, crash, restart, pause, wake, resign, cut, heal, hub-crash, hub-restart, run-for, run-until, settle".into()),
         }
     }
 }
@@ -150,12 +171,14 @@ fn event_of(words: &[&str]) -> Result<Event, String> {
     match words {
         ["elected"] => Ok(Event::Elected),
         ["leads"] => Ok(Event::Leads),
+        ["acts"] => Ok(Event::Acts),
+        ["stands-down"] => Ok(Event::StandsDown),
         ["left"] => Ok(Event::Left),
         ["holds", method] => {
             let known = METHODS.into_iter().find(|known| known == method);
             known.map(Event::Holds).ok_or_else(|| format!("holds and one of {}", METHODS.join(", ")))
         }
-        _ => Err("an event: elected, leads, left, or holds METHOD".into()),
+        _ => Err("an event: elected, leads, acts, stands-down, left, or holds METHOD".into()),
     }
 }
 
@@ -172,6 +195,12 @@ impl Event {
             }
             (Event::Leads, What::Node { node, report, .. }) => {
                 node == name && matches!(report, eligible_array::Report::Believes(Belief { role: Role::Leader, .. }))
+            }
+            (Event::Acts, What::Node { node, report, .. }) => {
+                node == name && matches!(report, eligible_array::Report::Believes(Belief { may_act: true, .. }))
+            }
+            (Event::StandsDown, What::Node { node, report, .. }) => {
+                node == name && matches!(report, eligible_array::Report::StoodDown { .. })
             }
             _ => false,
         }

@@ -11,13 +11,14 @@ use crate::classic::Classic;
 use crate::member::Member;
 use crate::property::Onlooker;
 use crate::trace::{Deed, Happening};
-use crate::world::{Cast, World};
+use crate::world::{Cast, Setting, World};
 
 /// How long a command may wait for what it waits for. Several elections fit in.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Stage {
+    setting: Setting,
     world: World,
     timing: Timing,
     onlooker: Onlooker,
@@ -26,8 +27,9 @@ pub(super) struct Stage {
 
 impl Default for Stage {
     fn default() -> Self {
-        let (timing, onlooker) = (Timing::default(), Onlooker::default());
-        Stage { world: World::new(0), timing, onlooker, trace: String::new() }
+        let (timing, setting) = (Timing::default(), Setting::default());
+        let onlooker = Onlooker::new(&setting);
+        Stage { world: World::new(setting.clone()), setting, timing, onlooker, trace: String::new() }
     }
 }
 
@@ -43,7 +45,8 @@ impl Stage {
                 Err("this has to stand before the first nodes".into())
             }
             Command::Seed(seed) => {
-                self.world = World::new(*seed);
+                self.setting.seed = *seed;
+                self.world = World::new(self.setting.clone());
                 Ok(())
             }
             Command::Early => {
@@ -56,12 +59,17 @@ impl Stage {
             Command::Classic(specs) => self.seat(specs, |spec, _| Member::Classic(Classic::new(spec.rank))),
             Command::Join(spec) => {
                 let member = Member::ours(spec.name.clone(), spec.rank, self.timing.clone());
-                if !self.world.start(cast(spec, member)) {
+                if !self.world.enrol(cast(spec, member)) {
                     return Err("there is a node of this name already".into());
                 }
-                self.look().map(drop)
+                self.on_deed(Deed::Starts, &spec.name)
             }
             Command::Do(deed, name) => self.on_deed(*deed, name),
+            Command::DoToHub(deed) => {
+                let done = self.world.perform_on_hub(*deed);
+                self.look()?;
+                done.then_some(()).ok_or_else(|| "the hub runs already, or does not run".into())
+            }
             Command::RunFor(time) => self.run_for(*time),
             Command::RunUntil(name, event) => {
                 let found = self.run_until(|_, happened| happened.iter().any(|one| event.is(name, one)))?;
@@ -85,13 +93,15 @@ impl Stage {
     }
 
     fn on_deed(&mut self, deed: Deed, name: &Name) -> Result<(), String> {
-        let (done, expected) = match deed {
-            Deed::Starts => (self.world.restart(name), "there is no such node that has crashed"),
-            Deed::Crashes => (self.world.crash(name), "there is no such node that runs"),
-            Deed::Pauses => (self.world.pause(name), "there is no such node that is awake"),
-            Deed::Wakes => (self.world.wake(name), "there is no such node that is paused"),
-            Deed::Resigns => (self.world.leads(name) && self.world.resign(name), "it does not lead"),
+        let expected = match deed {
+            Deed::Starts => "there is no such node that has crashed",
+            Deed::Crashes | Deed::Vanishes => "there is no such node that runs",
+            Deed::Wakes => "there is no such node that is paused",
+            Deed::Resigns => "it does not lead",
+            Deed::Heals => "there is no such node that is cut off",
+            _ => "there is no such node that is awake",
         };
+        let done = self.world.index(name).is_some_and(|index| self.world.perform(index, deed));
         self.look()?;
         done.then_some(()).ok_or_else(|| expected.into())
     }
@@ -121,17 +131,16 @@ impl Stage {
 
     /// Writes down what has happened, and sees whether the properties still hold.
     fn look(&mut self) -> Result<Vec<Happening>, String> {
-        let happened = self.world.take_happenings();
-        for happening in &happened {
-            if happening.what.is_worth_a_line() {
-                let _ = writeln!(self.trace, "{happening}");
-            }
-            self.onlooker.see(happening).map_err(|violation| violation.to_string())?;
+        let mut happened = vec![];
+        self.world.take_happenings(&mut happened);
+        for happening in happened.iter().filter(|happening| happening.what.is_worth_a_line()) {
+            let _ = writeln!(self.trace, "{happening}");
         }
+        self.onlooker.see(&happened).map_err(|violation| violation.to_string())?;
         Ok(happened)
     }
 }
 
 fn cast(spec: &Spec, member: Member) -> Cast {
-    Cast { name: spec.name.clone(), member, start_delay: spec.start_delay }
+    Cast { name: spec.name.clone(), member, start_delay: spec.start_delay, clock: 1.0 }
 }
