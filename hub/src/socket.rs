@@ -302,6 +302,8 @@ async fn goodbye(socket: &mut WebSocket, end: &End) {
         match end {
             // What comes in can no longer be read as frames.
             End::Refused(..) => {
+                // The server is the one to end the TCP connection first (RFC 6455 section 7.1.1).
+                let _ = socket.stream().shutdown().await;
                 let mut rest = vec![0; READ_BUFFER_BYTES];
                 while socket.stream().read(&mut rest).await.is_ok_and(|count| count > 0) {}
             }

@@ -4,6 +4,7 @@
 //!
 //! Left out are 12.* and 13.*, which are about compression: the hub takes up none.
 
+#![cfg(feature = "echo")]
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -67,21 +68,31 @@ fn judge(results: &Path) {
     let index: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_str(&index).unwrap();
     let cases = &index["hub"];
     let mut counts = BTreeMap::<&str, usize>::new();
+    let mut closes = counts.clone();
     let mut faults = vec![];
     for (case, result) in cases {
         let (behavior, close) = (result["behavior"].as_str().unwrap(), result["behaviorClose"].as_str().unwrap());
         *counts.entry(behavior).or_default() += 1;
+        *closes.entry(close).or_default() += 1;
         let is_fine = |verdict| matches!(verdict, "OK" | "NON-STRICT" | "INFORMATIONAL");
+        if behavior == "NON-STRICT" {
+            println!("{case}: {behavior}");
+        }
         if !is_fine(behavior) || !is_fine(close) {
             let report = results.join(result["reportfile"].as_str().unwrap());
-            let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
-            faults.push(format!(
-                "{case}: {behavior}, its close {close}: {}; expected {}, received {}",
-                report["description"], report["expected"], report["received"]
-            ));
+            faults.push(format!("{case}: {behavior}, its close {close}: {}", told(&report)));
         }
     }
-    println!("Autobahn: {} cases: {counts:?}", cases.len());
+    println!("Autobahn: {} cases: {counts:?}; their closes: {closes:?}", cases.len());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(cases.len() >= FEWEST_CASES, "{} cases", cases.len());
+}
+
+/// What a report says in words. As a whole it is not always JSON: the suite plays with
+/// characters that JSON cannot have.
+fn told(report: &Path) -> String {
+    let report = String::from_utf8_lossy(&std::fs::read(report).unwrap()).into_owned();
+    let words = ["\"description\":", "\"expectation\":", "\"result\":", "\"resultClose\":"];
+    let lines = report.lines().map(str::trim).filter(|line| words.iter().any(|word| line.starts_with(word)));
+    lines.collect::<Vec<_>>().join(" ")
 }
