@@ -25,7 +25,9 @@ Examples:
     cargo run -p sim -- --algorithm eligible-array --nodes 5 --seed 42
   A minute of faults, and a long run:
     cargo run --release -p sim -- --seeds 1000 --hours 1
-    cargo run --release -p sim -- --seeds 100000 --hours 8.766
+    cargo run --release -p sim -- --seeds 100000 --hours 1
+  A hundred years of calmer weather:
+    cargo run --release -p sim -- --seeds 1002 --hours 876.6 --calm
   Which rules can be broken on purpose, and what comes of it:
     cargo run --release -p sim -- --plant list
     cargo run --release -p sim -- --plant tokens-handed-on";
@@ -63,8 +65,8 @@ struct Flags {
     /// How much time passes in each ring [default: 1; with --plant 0.2]
     #[arg(long, env = "RINGLEADER_SIM_HOURS", value_parser = hours)]
     hours: Option<Duration>,
-    /// Few faults, and slow timings: a storm every few hours, checks and leases of up
-    /// to two minutes. For years of simulated time
+    /// Few faults, and slow timings: a storm every day or so, checks and leases of up
+    /// to five minutes. For years of simulated time
     #[arg(long, env = "RINGLEADER_SIM_CALM", conflicts_with_all = ["files", "plant"])]
     calm: bool,
     /// How many rings are played at once [default: one a core]

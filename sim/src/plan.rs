@@ -134,8 +134,8 @@ pub enum Weather {
     /// One fault on the heels of another, for minutes; then minutes of calm.
     #[default]
     Stormy,
-    /// A storm every few hours, and timings such as people choose who can wait: checks
-    /// and leases of up to two minutes. So years pass in which what is slow can show.
+    /// A storm every day or so, and timings such as people choose who can wait: checks
+    /// and leases of up to five minutes. So years pass in which what is slow can show.
     Fair,
 }
 
@@ -233,7 +233,7 @@ impl Drawing {
         let usual = Timing::default();
         let fair = self.weather == Weather::Fair;
         let timing = if fair {
-            let check_interval = self.log_uniform(10.0..120.0);
+            let check_interval = self.log_uniform(30.0..300.0);
             Timing { check_interval, ..usual }
         } else if self.rng.random_bool(0.4) {
             usual
@@ -247,7 +247,7 @@ impl Drawing {
             }
         };
         let lease = match self.rng.random_range(0..10) {
-            _ if fair => Some(self.log_uniform(15.0..120.0)),
+            _ if fair => Some(self.log_uniform(30.0..300.0)),
             0 => None,
             1..6 => Some(self.log_uniform(0.8..30.0)),
             _ => Some(Duration::from_secs(4)),
@@ -290,11 +290,8 @@ impl Drawing {
             _ => Manner::Bold,
         };
         for kind in [Kind::Classic, Kind::Liar(liar)] {
-            // Where somebody lies without end, nothing is ever calm.
-            if self.weather == Weather::Fair && kind != Kind::Classic {
-                continue;
-            }
-            if count > 1 && self.rng.random_bool(0.25) {
+            // A liar lets nothing be calm, and a classic member checks every 10 s.
+            if self.weather == Weather::Stormy && count > 1 && self.rng.random_bool(0.25) {
                 nodes[self.rng.random_range(1..count)].kind = kind;
             }
         }
@@ -381,7 +378,7 @@ impl Drawing {
         plan.end += settled
             + match self.weather {
                 Weather::Stormy => self.log_uniform(1.0..200.0),
-                Weather::Fair => self.log_uniform(600.0..40_000.0),
+                Weather::Fair => self.log_uniform(3_600.0..200_000.0),
             };
         let deed = match self.rng.random_range(0..4) {
             0 | 1 => Deed::Crashes,
