@@ -204,7 +204,10 @@ async fn memory() {
     for (path, what) in [("/watch", "spectators"), ("/?join", "members")] {
         let server = Server::hub();
         // One of them first, so that what is there only once is not counted.
-        let first = server.connect(path).await;
+        let mut first = server.connect(path).await;
+        if path != "/watch" {
+            greet(&mut first).await;
+        }
         let before = server.resident_bytes();
         let mut open = tokio::task::JoinSet::new();
         open.spawn(keep_reading(first));
