@@ -54,7 +54,6 @@ use tracing::{debug, warn};
 use door::{Door, Full, Pass};
 use rings::Rings;
 use store::Store;
-use stream::Stream;
 use token::Tokens;
 
 /// How a hub behaves.
@@ -224,7 +223,7 @@ async fn serve(stream: TcpStream, pass: Arc<Pass>, router: axum::Router, hub: Ar
         debug!("{remote}: cannot set TCP_NODELAY: {error}");
     }
     let served = async {
-        let stream = timeout_at(asked_by, Stream::accept(stream, hub.config.tls.as_ref())).await;
+        let stream = timeout_at(asked_by, stream::accept(stream, hub.config.tls.as_ref())).await;
         let stream = match stream {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!("{remote}: no TLS handshake: {error}"),
