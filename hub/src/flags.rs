@@ -145,11 +145,19 @@ impl LimitFlags {
     }
 }
 
-/// So that the hub's clock can add it to any moment.
+/// The time round the ring has to be short against it.
+pub fn lease(text: &str) -> Result<Duration, String> {
+    time_from(Duration::from_millis(100), text, "expected a time from 100ms to 1h, such as 4s")
+}
+
 fn time(text: &str) -> Result<Duration, String> {
-    let expected = "expected a time from 1ms to 1h, such as 2s";
+    time_from(Duration::from_millis(1), text, "expected a time from 1ms to 1h, such as 2s")
+}
+
+/// Bounded, so that the hub's clock can add it to any moment.
+fn time_from(shortest: Duration, text: &str, expected: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("{expected}: {error}"))?;
-    let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let bounds = shortest..=Duration::from_secs(3600);
     if bounds.contains(&time) { Ok(time) } else { Err(expected.into()) }
 }
 

@@ -74,7 +74,7 @@ struct Serve {
     #[arg(long, value_name = "DIR", env = "RINGLEADER_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// For how long a leader may act on one lease. It renews it four times in that time.
-    #[arg(long, value_name = "TIME", env = "RINGLEADER_LEASE", default_value = "4s", value_parser = lease)]
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_LEASE", default_value = "4s", value_parser = flags::lease)]
     lease: Duration,
     /// Connections come through a proxy, so that one which just ends may have been ended
     /// by the proxy: a leader's lease is then waited out, unless it said goodbye.
@@ -174,14 +174,6 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
 const FORGETFUL: &str = "no --data-dir: what this hub knows ends with it. One that is started again goes on above \
     the newest term that a member tells it of; if no such member is left, terms begin again at 1, and a fencing \
     token may come twice";
-
-/// A lease from 100 ms to 1 h. The time round the ring has to be short against it.
-fn lease(text: &str) -> Result<Duration, String> {
-    let expected = "expected a time from 100ms to 1h, such as 4s";
-    let lease = humantime::parse_duration(text).map_err(|error| format!("{expected}: {error}"))?;
-    let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
-    if bounds.contains(&lease) { Ok(lease) } else { Err(expected.into()) }
-}
 
 /// In a frame, so that it is seen among other lines.
 fn open_to_all(address: SocketAddr) -> String {
