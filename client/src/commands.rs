@@ -1,6 +1,9 @@
 //! What `ringleader` can do: one file a command.
 
 pub mod demo;
+pub mod heartbeat;
 pub mod join;
+pub mod paxos;
+pub mod ring;
 mod terminal;
 pub mod watch;

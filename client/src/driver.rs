@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use ringleader_shared::election::eligible_array::{EligibleArray, Event, Hub, Report, Sent, Timing};
+use ringleader_shared::election::eligible_array::{EligibleArray, Event, Hub, Report, Sent, Timer, Timing};
 use ringleader_shared::election::{Belief, Role};
 use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
@@ -25,7 +25,7 @@ const WELCOME: Duration = Duration::from_secs(5);
 
 pub struct Driver {
     machine: EligibleArray,
-    timers: Timers,
+    timers: Timers<Timer>,
     introduction: Introduction,
     timing: Timing,
     status: watch::Sender<Status>,
@@ -160,7 +160,7 @@ impl Driver {
             match effect {
                 Effect::Send { to: Hub, message } => self.say(session::say(message)),
                 Effect::SetTimer { timer, after } => self.timers.set(timer, after),
-                Effect::CancelTimer(timer) => self.timers.cancel(timer),
+                Effect::CancelTimer(timer) => self.timers.cancel(&timer),
                 Effect::Save(never) => match never {},
                 Effect::Report(report) => self.on_report(report),
             }
@@ -171,7 +171,7 @@ impl Driver {
     /// Keeps the end of the lease where the program can see it. A renewal is no
     /// change that anybody has to hear of.
     fn note_lease(&mut self) {
-        let until = self.machine.lease_end().and_then(|timer| self.timers.due(timer)).map(Instant::into_std);
+        let until = self.machine.lease_end().and_then(|timer| self.timers.due(&timer)).map(Instant::into_std);
         self.status.send_if_modified(|status| {
             status.act_until = until;
             false

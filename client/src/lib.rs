@@ -25,11 +25,13 @@
 //! - [`transport`]: how frames travel.
 //! - `driver`: the loop that runs the machine. What it decides is decided by
 //!   [`ringleader_shared::election::eligible_array`].
-//! - `timers`: the machine's timers on tokio's clock.
+//! - [`timers`]: a machine's timers on tokio's clock.
+//! - [`direct`]: the loop for the machines whose nodes speak to each other without a hub.
 
+pub mod direct;
 mod driver;
 mod fence;
-mod timers;
+pub mod timers;
 pub mod transport;
 
 use std::time::{Duration, Instant, SystemTime};

@@ -6,7 +6,7 @@ mod logs;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{demo, join, watch};
+use commands::{demo, heartbeat, join, paxos, ring, watch};
 
 /// Leader election over WebSockets. Without a command: join a ring.
 #[derive(Parser)]
@@ -24,7 +24,11 @@ const EXAMPLES: &str = "Examples:
   ringleader demo                              a hub and five members on this machine
   ringleader --hub ws://localhost:8080         join the ring of that hub
   ringleader join --rank 7 --name blue --json  print a line whenever its belief changes
-  ringleader watch                             print the frames as they go round";
+  ringleader watch                             print the frames as they go round
+Without a hub:
+  ringleader ring demo --nodes 3               Chang and Roberts on direct TCP
+  ringleader heartbeat 1 5000                  the lowest id that is heard leads
+  ringleader paxos demo --set 210 --set 55     basic Paxos";
 
 #[derive(Subcommand)]
 enum Command {
@@ -34,18 +38,27 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Run a hub and some members on this machine, to watch and to break.
     Demo(demo::DemoArgs),
+    /// Elect on a ring of direct connections, without a hub: Chang and Roberts.
+    Ring(ring::RingArgs),
+    /// Elect the lowest id of all that are heard, without a hub.
+    Heartbeat(heartbeat::HeartbeatArgs),
+    /// Agree on a value, without a hub: basic Paxos.
+    Paxos(paxos::PaxosArgs),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let Cli { command, join, logs } = Cli::parse();
     let done = match command.unwrap_or(Command::Join(Box::new(join))) {
-        Command::Join(args) => join::run(*args, &logs).await,
-        Command::Watch(args) => watch::run(args, &logs).await,
-        Command::Demo(args) => demo::run(args, &logs).await,
+        Command::Join(args) => join::run(*args, &logs).await.map(|()| ExitCode::SUCCESS),
+        Command::Watch(args) => watch::run(args, &logs).await.map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(args, &logs).await.map(|()| ExitCode::SUCCESS),
+        Command::Ring(args) => ring::run(args, &logs).await,
+        Command::Heartbeat(args) => heartbeat::run(args, &logs).await,
+        Command::Paxos(args) => paxos::run(args, &logs).await,
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("ringleader: {error:#}");
             ExitCode::FAILURE

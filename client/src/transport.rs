@@ -1,7 +1,10 @@
 //! How frames travel. A transport carries; when a link dies it says so, and what
 //! to do about it is decided elsewhere.
 
+pub mod heartbeat;
 pub mod hub;
+pub mod mesh;
 mod papers;
+pub mod ring;
 mod tls;
 mod url;

@@ -2,10 +2,14 @@
 //! [`Machine`](crate::machine::Machine).
 //!
 //! - [`eligible_array`]: the ring election of the hub's clients.
+//! - [`chang_roberts`]: the greatest id on a ring of direct connections.
+//! - [`lowest_id`]: the lowest id of all that are heard, without a ring.
 //!
-//! What all of them come to is a [`Belief`].
+//! What the hub's clients come to is a [`Belief`].
 
+pub mod chang_roberts;
 pub mod eligible_array;
+pub mod lowest_id;
 
 use serde::{Deserialize, Serialize};
 

@@ -13,11 +13,13 @@
 //! - [`relay`]: what the hub decides: order, stamp, hand on, repair, refuse.
 //! - [`session`]: a client's side of its connection to the hub.
 //! - [`election`]: how the members elect: one file an algorithm.
+//! - [`paxos`]: how nodes agree on a value, and never on two.
 
 pub mod election;
 pub mod id;
 pub mod machine;
 pub mod message;
+pub mod paxos;
 pub mod relay;
 pub mod roster;
 pub mod rule;

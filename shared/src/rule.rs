@@ -4,10 +4,11 @@
 //! for its name leads there. The simulator and the model checker run machines that
 //! break one of them on purpose (`cargo run -p sim -- --plant list`), to show that
 //! the rule is needed and that its loss is noticed. Nothing else breaks any.
+//!
+//! Below are the rules of a hub and its clients. The algorithms that need no hub have
+//! theirs beside them, written with the same macro.
 
-use std::fmt;
-
-/// One rule, with what goes wrong without it.
+/// An enum of rules, each with what it says and what it is called.
 macro_rules! rules {
     ($($(#[doc = $doc:literal])+ $rule:ident = $name:literal,)*) => {
         /// A rule that a machine keeps.
@@ -34,8 +35,16 @@ macro_rules! rules {
                 }
             }
         }
+
+        impl std::fmt::Display for Rule {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
     };
 }
+
+pub(crate) use rules;
 
 rules! {
     // The hub's: shared/src/relay.
@@ -88,10 +97,4 @@ rules! {
     StandDown = "stand-down",
     /// A new leader waits as long as it was told.
     WaitBeforeActing = "wait-before-acting",
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }

@@ -1,0 +1,1 @@
+//! Direct TCP, everyone to everyone: a connection a message.

@@ -1,0 +1,1 @@
+//! Direct TCP round a ring: accept the predecessor, dial the successor.

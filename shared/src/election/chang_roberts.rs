@@ -1,0 +1,1 @@
+//! Chang and Roberts, 1979.

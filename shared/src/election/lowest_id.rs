@@ -1,0 +1,1 @@
+//! The lowest id that is heard leads.
