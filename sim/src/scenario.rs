@@ -11,14 +11,15 @@
 //!  0.000  hub: a joined
 //! ```
 //!
-//! Above the line of dashes stand comments and commands ([`COMMANDS`]), below it the
-//! trace. Without that line, nothing is expected yet.
+//! Above the line of dashes stand comments and commands ([`COMMANDS`]; without a hub
+//! [`mesh::COMMANDS`]), below it the trace. Without that line, nothing is expected yet.
 
-mod command;
+pub(crate) mod command;
 mod stage;
 
 use std::fmt::Write;
 use std::path::Path;
+use std::str::FromStr;
 use std::{fs, io};
 
 use thiserror::Error;
@@ -26,6 +27,8 @@ use thiserror::Error;
 pub use command::COMMANDS;
 use command::Command;
 use stage::Stage;
+
+use crate::mesh::stage as mesh;
 
 const RULE: &str = "----";
 
@@ -35,15 +38,22 @@ pub struct Scenario {
     file: String,
     /// The comments and commands, as they stand.
     story: String,
-    commands: Vec<Line>,
+    commands: Commands,
     expected: Option<String>,
 }
 
+/// There is a hub, or there is none: the commands differ.
 #[derive(Debug)]
-struct Line {
+enum Commands {
+    Hub(Vec<Line<Command>>),
+    Mesh(Vec<Line<mesh::Command>>),
+}
+
+#[derive(Debug)]
+struct Line<C> {
     number: usize,
     text: String,
-    command: Command,
+    command: C,
 }
 
 /// What is wrong with a scenario, or what went wrong in it.
@@ -115,7 +125,7 @@ impl Scenario {
     ///
     /// A line is no command.
     pub fn parse(file: &str, text: &str) -> Result<Self, Error> {
-        let (mut story, mut expected, mut commands) = (String::new(), None::<String>, vec![]);
+        let (mut story, mut expected, mut lines) = (String::new(), None::<String>, vec![]);
         for (number, line) in (1..).zip(text.lines()) {
             match &mut expected {
                 Some(expected) => expected.extend([line, "\n"]),
@@ -124,15 +134,16 @@ impl Scenario {
                     story.extend([line, "\n"]);
                     let text = line.split('#').next().unwrap_or_default().trim();
                     if !text.is_empty() {
-                        let command = text.parse().map_err(|expected| {
-                            let (file, got) = (file.into(), text.into());
-                            Error::Syntax { file, line: number, expected, got }
-                        })?;
-                        commands.push(Line { number, text: text.into(), command });
+                        lines.push((number, text));
                     }
                 }
             }
         }
+        let commands = if lines.iter().any(|(_, line)| mesh::begins(line)) {
+            Commands::Mesh(commands(file, &lines)?)
+        } else {
+            Commands::Hub(commands(file, &lines)?)
+        };
         Ok(Scenario { file: file.into(), story, commands, expected })
     }
 
@@ -143,17 +154,36 @@ impl Scenario {
     /// A command cannot be carried out, or one of the properties in
     /// [`property`](crate::property) does not hold.
     pub fn run(&self) -> Result<String, Error> {
-        let mut stage = Stage::default();
-        for line in &self.commands {
-            stage.perform(&line.command).map_err(|problem| Error::Run {
+        match &self.commands {
+            Commands::Hub(lines) => {
+                let mut stage = Stage::default();
+                self.perform(lines, |command| stage.perform(command).map_err(|problem| (problem, stage.trace().into())))?;
+                Ok(stage.trace().into())
+            }
+            Commands::Mesh(lines) => {
+                let mut stage = mesh::Stage::default();
+                self.perform(lines, |command| stage.perform(command).map_err(|problem| (problem, stage.trace().into())))?;
+                Ok(stage.trace().into())
+            }
+        }
+    }
+
+    /// One after the other, until one cannot be carried out: why, and what happened until then.
+    fn perform<C>(
+        &self,
+        lines: &[Line<C>],
+        mut perform: impl FnMut(&C) -> Result<(), (String, String)>,
+    ) -> Result<(), Error> {
+        for line in lines {
+            perform(&line.command).map_err(|(problem, trace)| Error::Run {
                 file: self.file.clone(),
                 line: line.number,
                 command: line.text.clone(),
                 problem,
-                trace: stage.trace().into(),
+                trace,
             })?;
         }
-        Ok(stage.trace().into())
+        Ok(())
     }
 
     /// Compares a trace with the expected one, if one is.
@@ -179,6 +209,14 @@ impl Scenario {
     pub fn with_trace(&self, trace: &str) -> String {
         format!("{}{RULE}\n{trace}", self.story)
     }
+}
+
+fn commands<C: FromStr<Err = String>>(file: &str, lines: &[(usize, &str)]) -> Result<Vec<Line<C>>, Error> {
+    let command = |&(number, text): &(usize, &str)| match text.parse() {
+        Ok(command) => Ok(Line { number, text: text.into(), command }),
+        Err(expected) => Err(Error::Syntax { file: file.into(), line: number, expected, got: text.into() }),
+    };
+    lines.iter().map(command).collect()
 }
 
 /// Where two texts part, up to where they meet again, as far as one wants to read.

@@ -1,7 +1,6 @@
 //! Many seeds at once: each a ring of its own, until all have been played or one
 //! breaks a property.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::num::NonZero;
 use std::ops::Range;
@@ -53,35 +52,15 @@ impl Errand {
         // What panics is a violation, and told of as one.
         panic::set_hook(Box::new(|_| {}));
         let began = Instant::now();
-        let (next, played) = (AtomicU64::new(self.seeds.start), AtomicU64::new(0));
+        let played = AtomicU64::new(0);
         let tally = Mutex::new(Tally::default());
-        let broken = Mutex::new(BTreeSet::new());
-        let first = AtomicU64::new(u64::MAX);
-        thread::scope(|scope| {
-            for _ in 0..self.jobs.get() {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        // One that comes before a broken one is still played: which
-                        // seed is named does not hang on how fast others were.
-                        if seed >= self.seeds.end || seed > first.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        match play(&Plan::draw(seed, self.length, self.weather, self.plant), |_| {}) {
-                            Ok(run) => {
-                                lock(&tally).merge(run);
-                                progress(played.fetch_add(1, Ordering::Relaxed) + 1);
-                            }
-                            Err(_) => {
-                                lock(&broken).insert(seed);
-                                first.fetch_min(seed, Ordering::Relaxed);
-                            }
-                        }
-                    }
-                });
-            }
+        let first = each(self.seeds.clone(), self.jobs, |seed| {
+            let run = play(&Plan::draw(seed, self.length, self.weather, self.plant), |_| {}).map_err(|_| ())?;
+            lock(&tally).merge(run);
+            progress(played.fetch_add(1, Ordering::Relaxed) + 1);
+            Ok(())
         });
-        let broken = lock(&broken).first().copied().and_then(|seed| Some((seed, self.story(seed)?)));
+        let broken = first.and_then(|seed| Some((seed, self.story(seed)?)));
         let _ = panic::take_hook();
         let tally = lock(&tally).clone();
         Outcome { played: played.into_inner(), tally, took: began.elapsed(), jobs: self.jobs, broken }
@@ -103,7 +82,34 @@ impl Errand {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Plays each of the seeds, so many at once, until one fails: the first that does.
+pub(crate) fn each(
+    seeds: Range<u64>,
+    jobs: NonZero<usize>,
+    play: impl Fn(u64) -> Result<(), ()> + Sync,
+) -> Option<u64> {
+    let (next, first) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+    thread::scope(|scope| {
+        for _ in 0..jobs.get() {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    // One that comes before a failed one is still played: which
+                    // seed is named does not hang on how fast others were.
+                    if seed >= seeds.end || seed > first.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if play(seed).is_err() {
+                        first.fetch_min(seed, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    Some(first.into_inner()).filter(|seed| *seed != u64::MAX)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

@@ -152,14 +152,14 @@ fn spec_of(verb: &str, word: &str) -> Result<Spec, String> {
 }
 
 /// Letters only: the hub's ids are a node's name, with a number from the second on.
-fn name(word: &str) -> Result<Name, String> {
+pub(crate) fn name(word: &str) -> Result<Name, String> {
     const LONGEST: usize = 6;
     let fits = (1..=LONGEST).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase());
     let name = Name::new(word).ok().filter(|_| fits && word != "hub");
     name.ok_or_else(|| format!("a node's name of at most {LONGEST} small letters, other than hub"))
 }
 
-fn duration(word: &str) -> Option<Duration> {
+pub(crate) fn duration(word: &str) -> Option<Duration> {
     match (word.strip_suffix("ms"), word.strip_suffix('s')) {
         (Some(millis), _) => millis.parse().ok().map(Duration::from_millis),
         (None, Some(seconds)) => seconds.parse().ok().map(Duration::from_secs),
