@@ -4,6 +4,7 @@
 //!
 //! Start with a story in `scenarios/`, then with [`scenario`].
 //!
+//! - [`mesh`]: the algorithms without a hub, and the ways to run them.
 //! - [`scenario`]: reads scenario files, runs them, compares traces.
 //! - [`world`]: the hub, the nodes and the connections between them.
 //! - [`agenda`]: the queue: what is due when.
@@ -23,6 +24,7 @@ pub mod classic;
 pub mod liar;
 pub mod member;
 mod memo;
+pub mod mesh;
 pub mod model;
 pub mod plan;
 pub mod plant;

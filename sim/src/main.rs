@@ -13,8 +13,11 @@ use clap::{Parser, ValueEnum};
 use progress::Progress;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sim::mesh::chang_roberts::ChangRoberts;
+use sim::mesh::lowest_id::LowestId;
+use sim::mesh::seeds::{self as mesh, Chance};
 use sim::plan::Weather;
-use sim::plant::{Plant, UnknownPlant};
+use sim::plant::Plant;
 use sim::scenario::{COMMANDS, Error, Scenario};
 use sim::seeds::Errand;
 
@@ -30,9 +33,12 @@ Examples:
     cargo run --release -p sim -- --seeds 1002 --hours 876.6 --calm
   Which rules can be broken on purpose, and what comes of it:
     cargo run --release -p sim -- --plant list
-    cargo run --release -p sim -- --plant tokens-handed-on";
+    cargo run --release -p sim -- --plant tokens-handed-on
+  The algorithms without a hub, a hundred thousand runs with crashes in each:
+    cargo run --release -p sim -- --algorithm paxos --seeds 100000
+    cargo run --release -p sim -- --algorithm paxos --plant list";
 
-/// Runs a hub and its clients on virtual time.
+/// Runs a hub and its clients on virtual time, or nodes without a hub.
 ///
 /// Give it scenario files, or a seed for a fresh ring. It prints what happens;
 /// where a file expects something else, it says so and exits with 1.
@@ -47,10 +53,10 @@ struct Flags {
     /// Scenario files
     #[arg(value_name = "FILE", conflicts_with_all = ["seeds", "plant"])]
     files: Vec<PathBuf>,
-    /// What the ring's members run
+    /// What the nodes run
     #[arg(long, env = "RINGLEADER_SIM_ALGORITHM", value_enum, default_value_t = Algorithm::EligibleArray, conflicts_with = "files")]
     algorithm: Algorithm,
-    /// How many members the ring has
+    /// How many nodes there are; with paxos, how many acceptors
     #[arg(long, env = "RINGLEADER_SIM_NODES", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=26), conflicts_with_all = ["files", "seeds", "plant"])]
     nodes: u8,
     /// Which run of chance: the same seed, the same trace
@@ -73,24 +79,20 @@ struct Flags {
     #[arg(long, env = "RINGLEADER_SIM_JOBS")]
     jobs: Option<NonZero<usize>>,
     /// Break this rule on purpose and play until that is noticed; list prints the names
-    #[arg(long, env = "RINGLEADER_SIM_PLANT", value_name = "NAME", value_parser = planted)]
-    plant: Option<Planted>,
+    #[arg(long, env = "RINGLEADER_SIM_PLANT", value_name = "NAME")]
+    plant: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Algorithm {
     /// The ring election of a hub's clients
     EligibleArray,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Planted {
-    List,
-    One(Plant),
-}
-
-fn planted(name: &str) -> Result<Planted, UnknownPlant> {
-    if name == "list" { Ok(Planted::List) } else { name.parse().map(Planted::One) }
+    /// Chang and Roberts, on a ring of direct connections
+    ChangRoberts,
+    /// The lowest id that is heard, without a ring
+    LowestId,
+    /// Basic Paxos
+    Paxos,
 }
 
 fn hours(text: &str) -> Result<Duration, String> {
@@ -100,25 +102,77 @@ fn hours(text: &str) -> Result<Duration, String> {
 }
 
 fn long_help() -> String {
-    let commands: String = COMMANDS.lines().map(|line| format!("  {line}\n")).collect();
-    format!("Commands in a scenario file:\n{commands}\n{EXAMPLES}")
+    let indented = |lines: &str| -> String { lines.lines().map(|line| format!("  {line}\n")).collect() };
+    let (hub, mesh) = (indented(COMMANDS), indented(sim::mesh::stage::COMMANDS));
+    format!("Commands in a scenario file:\n{hub}\nWithout a hub:\n{mesh}\n{EXAMPLES}")
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let Algorithm::EligibleArray = flags.algorithm;
-    let right = match flags.plant {
-        Some(Planted::List) => {
-            Plant::all().for_each(|plant| print(&format!("{plant}\n")));
-            true
-        }
-        Some(Planted::One(plant)) => play_seeds(&flags, Some(plant)),
-        None if flags.seeds.is_some() => play_seeds(&flags, None),
-        None if flags.files.is_empty() => play(fresh_ring(flags.nodes, flags.seed)),
+    if !flags.files.is_empty() {
         // All of them, also after one that is not as expected.
-        None => flags.files.iter().filter(|file| !play(Scenario::read(file))).count() == 0,
+        let right = flags.files.iter().filter(|file| !play(Scenario::read(file))).count() == 0;
+        return ExitCode::from(u8::from(!right));
+    }
+    let right = match flags.algorithm {
+        Algorithm::EligibleArray => with_hub(&flags),
+        Algorithm::ChangRoberts => without_hub::<ChangRoberts>(&flags),
+        Algorithm::LowestId => without_hub::<LowestId>(&flags),
+        Algorithm::Paxos => Err("not there yet".into()),
     };
-    ExitCode::from(u8::from(!right))
+    right.map_or_else(
+        |error| {
+            eprintln!("sim: {error}");
+            ExitCode::from(2)
+        },
+        |right| ExitCode::from(u8::from(!right)),
+    )
+}
+
+fn with_hub(flags: &Flags) -> Result<bool, String> {
+    match flags.plant.as_deref() {
+        Some("list") => Plant::all().for_each(|plant| print(&format!("{plant}\n"))),
+        Some(name) => return Ok(play_seeds(flags, Some(name.parse().map_err(|error| format!("--plant: {error}"))?))),
+        None if flags.seeds.is_some() => return Ok(play_seeds(flags, None)),
+        None => return Ok(play(fresh_ring(flags.nodes, flags.seed))),
+    }
+    Ok(true)
+}
+
+fn without_hub<A: Chance>(flags: &Flags) -> Result<bool, String> {
+    if flags.calm || flags.hours.is_some() {
+        return Err("--hours and --calm are for eligible-array alone".into());
+    }
+    let rules = A::rules();
+    match flags.plant.as_deref() {
+        Some("list") => {
+            rules.iter().for_each(|(name, statement)| print(&format!("{name:<28} {}\n", statement.trim())));
+            return Ok(true);
+        }
+        Some(name) if rules.iter().all(|(rule, _)| *rule != name) => {
+            return Err(format!("--plant: expected list, or a name that list prints; got {name:?}"));
+        }
+        None if flags.seeds.is_none() => return Ok(play(fresh_nodes(flags))),
+        _ => {}
+    }
+    const PLANTED: u64 = 100_000;
+    let count = flags.seeds.unwrap_or(PLANTED);
+    let seeds = flags.from..flags.from.saturating_add(count);
+    let errand = mesh::Errand { seeds, jobs: jobs(flags), broken: flags.plant.clone() };
+    let progress = Progress::new(count);
+    let outcome = errand.run::<A>(|played| progress.show(played));
+    progress.end();
+    print(&format!("{outcome}\n"));
+    let Some((seed, wrong, trace)) = outcome.wrong else { return Ok(true) };
+    let plant = flags.plant.as_ref().map_or_else(String::new, |plant| format!(" --plant {plant}"));
+    let algorithm = flags.algorithm.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    print(&format!("\n{wrong}\nseed {seed}, the shortest story found:\n\n{trace}\nto see it again:\n"));
+    print(&format!("  cargo run --release -p sim -- --algorithm {algorithm} --seeds 1 --from {seed}{plant}\n"));
+    Ok(false)
+}
+
+fn jobs(flags: &Flags) -> NonZero<usize> {
+    flags.jobs.or(thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// Plays many rings. Says no, and why, where a property does not hold.
@@ -129,8 +183,8 @@ fn play_seeds(flags: &Flags, plant: Option<Plant>) -> bool {
     let usual = if plant.is_some() { 0.2 } else { 1.0 };
     let length = flags.hours.unwrap_or(Duration::from_secs_f64(usual * 3600.0));
     let weather = if flags.calm { Weather::Fair } else { Weather::Stormy };
-    let jobs = flags.jobs.or(thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
-    let errand = Errand { seeds: flags.from..flags.from.saturating_add(count), length, jobs, weather, plant };
+    let seeds = flags.from..flags.from.saturating_add(count);
+    let errand = Errand { seeds, length, jobs: jobs(flags), weather, plant };
     let progress = Progress::new(count);
     let outcome = errand.run(|played| progress.show(played));
     progress.end();
@@ -161,6 +215,27 @@ fn fresh_ring(nodes: u8, seed: u64) -> Result<Scenario, Error> {
     let members: String =
         (b'a'..).take(nodes.into()).map(|name| format!(" {}={}", char::from(name), rng.random_range(1..100))).collect();
     Scenario::parse("seed", &format!("seed {seed}\nnodes{members}\nsettle\n"))
+}
+
+/// Nodes without a hub that have just met, as the scenario file that they could be.
+fn fresh_nodes(flags: &Flags) -> Result<Scenario, Error> {
+    let &Flags { nodes, seed, algorithm, .. } = flags;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let names: Vec<String> = (b'a'..).take(nodes.into()).map(|name| char::from(name).to_string()).collect();
+    let mut with_ids = |ids: &mut dyn FnMut(&mut StdRng) -> u32| -> String {
+        names.iter().map(|name| format!(" {name}={}", ids(&mut rng))).collect()
+    };
+    let cast = match algorithm {
+        Algorithm::LowestId => {
+            let mut next = 0;
+            format!("peers{}\nsettle\n", with_ids(&mut |_| { next += 1; next }))
+        }
+        Algorithm::Paxos => {
+            format!("paxos pa,pb {} l\nrun-until l learner\nask pa 210\nask pb 55\nsettle\n", names.join(","))
+        }
+        _ => format!("ring{}\nsettle\n", with_ids(&mut |rng| rng.random())),
+    };
+    Scenario::parse("seed", &format!("seed {seed}\n{cast}"))
 }
 
 /// Whoever reads may stop reading, as `head` does.

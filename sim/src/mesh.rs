@@ -12,15 +12,16 @@
 pub mod chang_roberts;
 pub mod lowest_id;
 pub mod model;
-pub mod paxos;
 pub mod seeds;
 pub mod stage;
 pub mod world;
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
+use ringleader_shared::id::Name;
 use ringleader_shared::machine::{Effect, Input, Machine};
 
 /// An algorithm and its cast: what the three ways to run it have to know.
@@ -60,6 +61,12 @@ pub trait Mesh: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// What a node is told when its connection to `other` broke, or none came about.
     fn broken(&self, _node: usize, _other: usize) -> Option<Input<Self::Node>> {
         None
+    }
+
+    /// Whether a driver drops a message that was on its way, or waited to be taken in, for
+    /// so long.
+    fn comes_too_late(&self, _message: &Message<Self>, _age: Duration) -> bool {
+        false
     }
 
     /// A message, on one line.
@@ -119,3 +126,8 @@ pub type Timer<A> = <<A as Mesh>::Node as Machine>::Timer;
 pub type Report<A> = <<A as Mesh>::Node as Machine>::Report;
 /// What they write down.
 pub type Saved<A> = <<A as Mesh>::Node as Machine>::Saved;
+
+/// Names for so many nodes: a, b, c, …
+pub fn letters(count: usize) -> Vec<Name> {
+    (b'a'..=b'z').take(count).filter_map(|letter| Name::new(char::from(letter).to_string()).ok()).collect()
+}

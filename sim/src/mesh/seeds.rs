@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use ringleader_shared::id::Name;
 
-use super::Mesh;
+use super::{Mesh, letters};
 use super::world::{CrashAt, World};
 use crate::seeds;
 
@@ -30,6 +29,9 @@ pub trait Chance: Mesh {
 
     /// The same, with a rule broken on purpose.
     fn breaking(self, rule: &str) -> Self;
+
+    /// The rules that can be broken: what each is called, and what it says.
+    fn rules() -> Vec<(&'static str, &'static str)>;
 
     /// What can befall this cast.
     fn faults(&self) -> &'static [Fault];
@@ -154,8 +156,8 @@ impl Errand {
         let faults = algorithm.faults();
         let drawn = draw::<A>(&algorithm, &mut rng);
         let acts = acts.unwrap_or(drawn);
-        let names = (b'a'..).take(algorithm.size()).filter_map(|letter| Name::new(char::from(letter).to_string()).ok());
-        let mut world = World::new(algorithm, names.collect(), seed);
+        let names = letters(algorithm.size());
+        let mut world = World::new(algorithm, names, seed);
         if traced {
             world = world.traced();
         }

@@ -48,7 +48,7 @@ struct Place<A: Mesh> {
     saved: Option<Saved<A>>,
     timers: BTreeMap<Timer<A>, Slot>,
     /// What happened to it while it stood still.
-    waiting: VecDeque<Input<A::Node>>,
+    waiting: VecDeque<(Duration, Input<A::Node>)>,
     crash_at: Option<CrashAt>,
 }
 
@@ -226,8 +226,12 @@ impl<A: Mesh> World<A> {
             Life::Paused(machine) => {
                 self.note(|world| format!("{} goes on", world.names[node]));
                 self.nodes[node].life = Life::Up(machine);
-                while let Some(input) = self.nodes[node].waiting.pop_front() {
-                    self.handle(node, input)?;
+                while let Some((since, input)) = self.nodes[node].waiting.pop_front() {
+                    let age = self.agenda.now() - since;
+                    let late = matches!(&input, Input::Message { message, .. } if self.algorithm.comes_too_late(message, age));
+                    if !late {
+                        self.handle(node, input)?;
+                    }
                 }
                 self.judge().map(|()| true)
             }
@@ -334,7 +338,7 @@ impl<A: Mesh> World<A> {
         let machine = match &mut place.life {
             Life::Up(machine) => machine,
             Life::Paused(_) => {
-                place.waiting.push_back(input);
+                place.waiting.push_back((self.agenda.now(), input));
                 return Ok(());
             }
             Life::Down | Life::Ended(_) => return Ok(()),
