@@ -46,6 +46,11 @@ pub trait Mesh: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// What wakes it.
     fn first(&self) -> Input<Self::Node>;
 
+    /// Whom a node has to reach before it is woken; until then it takes in nothing.
+    fn waits_for(&self, _node: usize) -> Option<usize> {
+        None
+    }
+
     /// Whom a node means; `None` for somebody who is no node, such as a client.
     fn whom(&self, node: usize, peer: &Peer<Self>) -> Option<usize>;
 

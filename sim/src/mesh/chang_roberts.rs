@@ -70,6 +70,10 @@ impl Mesh for ChangRoberts {
         Input::Event(Event::Start)
     }
 
+    fn waits_for(&self, node: usize) -> Option<usize> {
+        Some(self.ahead(node, 1))
+    }
+
     fn whom(&self, node: usize, peer: &Neighbour) -> Option<usize> {
         match peer {
             Neighbour::Predecessor => None,

@@ -158,8 +158,11 @@ impl<A: Checked> stateright::Model for Bounded<A> {
         let nodes = (0..size).map(|_| Place { life: Life::Down, saved: None, timers: BTreeSet::new() }).collect();
         let seen = A::Seen::default();
         let mut state = State { nodes, ways: BTreeMap::new(), seen, left: self.bounds, wishes, wrong: None };
+        for (node, place) in state.nodes.iter_mut().enumerate() {
+            place.life = Life::Up(Arc::new(self.algorithm.begin(node, None)));
+        }
         for node in 0..size {
-            self.begin(&mut state, node, &mut |_| {});
+            self.feed(&mut state, node, self.algorithm.first(), None, &mut |_| {});
         }
         while let Some(&(from, to)) = state.ways.keys().next().filter(|_| self.prelude) {
             self.apply(&mut state, &Action::Arrives(from, to, 0, None), &mut |_| {});

@@ -199,7 +199,7 @@ fn draw<A: Chance>(algorithm: &A, rng: &mut StdRng) -> Vec<(Duration, Act)> {
         return acts;
     }
     for _ in 0..rng.random_range(1..=12) {
-        let at = rng.random_range(Duration::ZERO..A::STORM);
+        let at = rng.random_range(A::STORM / 10..A::STORM);
         let later = at + rng.random_range(Duration::ZERO..A::STORM / 2);
         let node = rng.random_range(0..size);
         // Right after the beginning of something, or at any time.
@@ -255,6 +255,7 @@ fn storm<A: Chance>(world: &mut World<A>, acts: &[(Duration, Act)], rng: &mut St
 /// Nothing goes wrong any more: in bounded time all agree.
 fn calm<A: Chance>(world: &mut World<A>) -> Result<(), String> {
     world.loss = 0.0;
+    world.spare_all();
     world.heal();
     for node in 0..world.algorithm().size() {
         world.wake(node)?;

@@ -56,6 +56,8 @@ struct Place<A: Mesh> {
 enum Life<A: Mesh> {
     Down,
     Up(A::Node),
+    /// It runs, and waits for somebody else who does not yet.
+    Waits(A::Node),
     Paused(A::Node),
     /// Its program has ended by itself.
     Ended(A::Node),
@@ -151,7 +153,7 @@ impl<A: Mesh> World<A> {
 
     /// Whether its program runs, be it that it stands still.
     pub fn runs(&self, node: usize) -> bool {
-        matches!(self.nodes[node].life, Life::Up(_) | Life::Paused(_))
+        matches!(self.nodes[node].life, Life::Up(_) | Life::Waits(_) | Life::Paused(_))
     }
 
     /// Whether it stands still.
@@ -201,6 +203,11 @@ impl<A: Mesh> World<A> {
         runs
     }
 
+    /// Whoever was to die in the middle of something lives on.
+    pub fn spare_all(&mut self) {
+        self.nodes.iter_mut().for_each(|place| place.crash_at = None);
+    }
+
     /// Lets a program stand still, as SIGSTOP does.
     pub fn pause(&mut self, node: usize) -> bool {
         match mem::replace(&mut self.nodes[node].life, Life::Down) {
@@ -226,14 +233,7 @@ impl<A: Mesh> World<A> {
             Life::Paused(machine) => {
                 self.note(|world| format!("{} goes on", world.names[node]));
                 self.nodes[node].life = Life::Up(machine);
-                while let Some((since, input)) = self.nodes[node].waiting.pop_front() {
-                    let age = self.agenda.now() - since;
-                    let late = matches!(&input, Input::Message { message, .. } if self.algorithm.comes_too_late(message, age));
-                    if !late {
-                        self.handle(node, input)?;
-                    }
-                }
-                self.judge().map(|()| true)
+                self.take_in(node).map(|()| true)
             }
             other => {
                 self.nodes[node].life = other;
@@ -324,8 +324,41 @@ impl<A: Mesh> World<A> {
         let machine = self.algorithm.begin(node, self.nodes[node].saved.as_ref());
         let place = &mut self.nodes[node];
         place.run += 1;
-        place.life = Life::Up(machine);
-        self.feed(node, self.algorithm.first())
+        place.life = Life::Waits(machine);
+        for node in 0..self.nodes.len() {
+            let waits_for = self.algorithm.waits_for(node);
+            if waits_for.is_none_or(|other| self.runs(other)) {
+                self.wake_first(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// It has reached whom it waits for.
+    fn wake_first(&mut self, node: usize) -> Result<(), String> {
+        match mem::replace(&mut self.nodes[node].life, Life::Down) {
+            Life::Waits(machine) => {
+                self.nodes[node].life = Life::Up(machine);
+                self.feed(node, self.algorithm.first())?;
+                self.take_in(node)
+            }
+            other => {
+                self.nodes[node].life = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in what happened while it took in nothing.
+    fn take_in(&mut self, node: usize) -> Result<(), String> {
+        while let Some((since, input)) = self.nodes[node].waiting.pop_front() {
+            let age = self.agenda.now() - since;
+            let late = matches!(&input, Input::Message { message, .. } if self.algorithm.comes_too_late(message, age));
+            if !late {
+                self.handle(node, input)?;
+            }
+        }
+        self.judge()
     }
 
     fn feed(&mut self, node: usize, input: Input<A::Node>) -> Result<(), String> {
@@ -337,7 +370,7 @@ impl<A: Mesh> World<A> {
         let place = &mut self.nodes[node];
         let machine = match &mut place.life {
             Life::Up(machine) => machine,
-            Life::Paused(_) => {
+            Life::Waits(_) | Life::Paused(_) => {
                 place.waiting.push_back((self.agenda.now(), input));
                 return Ok(());
             }
@@ -486,7 +519,7 @@ impl<A: Mesh> Default for Place<A> {
 impl<A: Mesh> Life<A> {
     fn machine(&self) -> Option<&A::Node> {
         match self {
-            Life::Down | Life::Paused(_) => None,
+            Life::Down | Life::Waits(_) | Life::Paused(_) => None,
             Life::Up(machine) | Life::Ended(machine) => Some(machine),
         }
     }
