@@ -56,8 +56,6 @@ mod ring;
 mod roles;
 mod rule;
 #[cfg(test)]
-mod stories;
-#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -73,7 +71,7 @@ pub use message::{
     Waiting,
 };
 pub use proposer::MAX_CLIENTS;
-use proposer::Proposer;
+use proposer::{Phase, Proposer};
 pub use roles::{MAX_NODES, Role, Roles};
 pub use rule::Rule;
 
@@ -220,7 +218,7 @@ impl Machine for Node {
                 Message::Accept { vote, .. } => self.on_accept(from, vote),
                 Message::Accepted { vote, .. } => self.on_accepted(from, vote),
                 Message::Chosen { value, .. } => self.learn(value),
-                Message::Query { .. } => self.on_query(from),
+                Message::Query { unfinished, .. } => self.on_query(from, unfinished),
                 // What clients say and hear, nodes do not.
                 Message::Propose { .. }
                 | Message::Outcome { .. }
@@ -266,6 +264,11 @@ impl Node {
         self.learner.chosen()
     }
 
+    /// How many clients wait here for an outcome.
+    pub fn waiting(&self) -> usize {
+        self.proposer.clients.len()
+    }
+
     /// What it is, once the run has begun.
     pub fn role(&self) -> Option<Role> {
         self.saved.start.as_ref().and_then(|start| start.roles.of(self.me))
@@ -275,7 +278,8 @@ impl Node {
     pub fn takes_part(&self) -> bool {
         self.saved.start.as_ref().is_some_and(|start| {
             let is_listed = start.members.get(usize::from(self.me.0)) == Some(&self.saved.incarnation);
-            let is_backed = self.saved.backed == start.run();
+            // A proposer binds nobody: it may be of a run whose acceptors back another one.
+            let is_backed = self.saved.backed == start.run() || self.role() == Some(Role::Proposer);
             is_listed && is_backed || !self.keeps(Rule::ForgottenOnlyLearns)
         })
     }
@@ -386,7 +390,8 @@ impl Node {
 
     fn query(&mut self) -> Effects {
         let Some(run) = self.run().filter(|_| self.learner.chosen().is_none()) else { return vec![] };
-        let mut effects: Effects = self.others().map(|node| send(node, Message::Query { run })).collect();
+        let unfinished = self.learner.is_unfinished();
+        let mut effects: Effects = self.others().map(|node| send(node, Message::Query { run, unfinished })).collect();
         effects.push(self.ask_later());
         effects
     }
@@ -395,10 +400,16 @@ impl Node {
         Effect::SetTimer { timer: Timer::Query, after: half_more(self.timing.query) }
     }
 
-    fn on_query(&self, from: NodeId) -> Effects {
+    fn on_query(&mut self, from: NodeId, unfinished: bool) -> Effects {
         let Some(run) = self.run() else { return vec![] };
         if let Some(value) = self.learner.chosen() {
             return vec![send(from, Message::Chosen { run, value: value.clone() })];
+        }
+        // A value may have been chosen, and no quorum show it any more: some have voted again
+        // since, in a ballot that nobody brought to an end.
+        let is_idle = self.proposer.clients.is_empty() && self.proposer.phase == Phase::Idle;
+        if unfinished && is_idle && self.acts_as(Role::Proposer) {
+            return self.prepare(run);
         }
         let vote = self.saved.acceptor.accepted.clone().filter(|_| self.acts_as(Role::Acceptor));
         vote.into_iter().map(|vote| send(from, Message::Accepted { run, vote })).collect()

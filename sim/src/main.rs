@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sim::mesh::chang_roberts::ChangRoberts;
 use sim::mesh::lowest_id::LowestId;
+use sim::mesh::paxos::Paxos;
 use sim::mesh::seeds::{self as mesh, Chance};
 use sim::plan::Weather;
 use sim::plant::Plant;
@@ -118,7 +119,7 @@ fn main() -> ExitCode {
         Algorithm::EligibleArray => with_hub(&flags),
         Algorithm::ChangRoberts => without_hub::<ChangRoberts>(&flags),
         Algorithm::LowestId => without_hub::<LowestId>(&flags),
-        Algorithm::Paxos => Err("not there yet".into()),
+        Algorithm::Paxos => without_hub::<Paxos>(&flags),
     };
     right.map_or_else(
         |error| {
@@ -231,7 +232,7 @@ fn fresh_nodes(flags: &Flags) -> Result<Scenario, Error> {
             format!("peers{}\nsettle\n", with_ids(&mut |_| { next += 1; next }))
         }
         Algorithm::Paxos => {
-            format!("paxos pa,pb {} l\nrun-until l learner\nask pa 210\nask pb 55\nsettle\n", names.join(","))
+            format!("paxos pa,pb {} l\nrun-until l starts\nask pa 210\nask pb 55\nsettle\n", names.join(","))
         }
         _ => format!("ring{}\nsettle\n", with_ids(&mut |rng| rng.random())),
     };

@@ -12,6 +12,7 @@
 pub mod chang_roberts;
 pub mod lowest_id;
 pub mod model;
+pub mod paxos;
 pub mod seeds;
 pub mod stage;
 pub mod world;
@@ -40,8 +41,9 @@ pub trait Mesh: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// How many nodes there are.
     fn size(&self) -> usize;
 
-    /// The machine of a program that starts. `saved` is what an earlier run wrote down.
-    fn begin(&self, node: usize, saved: Option<&Saved<Self>>) -> Self::Node;
+    /// The machine of a program that starts, for the `run`th time (from 1); `saved` is what
+    /// an earlier run wrote down.
+    fn begin(&self, node: usize, run: u32, saved: Option<&Saved<Self>>) -> Self::Node;
 
     /// What wakes it.
     fn first(&self) -> Input<Self::Node>;

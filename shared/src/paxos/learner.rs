@@ -41,6 +41,11 @@ impl Learner {
         (agree >= quorum).then_some(vote.value)
     }
 
+    /// Whether it has heard votes, and knows of nothing that was chosen by them.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self, Learner::Counting(votes) if !votes.is_empty())
+    }
+
     /// Whether that acceptor's newest vote is this one.
     pub fn has(&self, acceptor: NodeId, vote: &Vote) -> bool {
         matches!(self, Learner::Counting(votes) if votes.get(&acceptor) == Some(vote))

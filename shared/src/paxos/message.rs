@@ -253,6 +253,8 @@ pub enum Message {
     Query {
         /// In which run.
         run: Incarnation,
+        /// It has heard votes, and no quorum: who proposes is to bring it to an end.
+        unfinished: bool,
     },
     /// Client to proposer.
     Propose {
@@ -286,7 +288,7 @@ impl Message {
             | Message::Accept { run, .. }
             | Message::Accepted { run, .. }
             | Message::Chosen { run, .. }
-            | Message::Query { run } => Some(*run),
+            | Message::Query { run, .. } => Some(*run),
             Message::Candidate { .. }
             | Message::Start(_)
             | Message::Propose { .. }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::message::{Ballot, ClientId, Message, NodeId, Refusal, Value, Vote, Waiting};
+use super::message::{Ballot, ClientId, Incarnation, Message, NodeId, Refusal, Value, Vote, Waiting};
 use super::proposer::{MAX_CLIENTS, MOST_REFUSALS, Phase};
 use super::{Effects, Node, Role, Rule, Timer, answer, half_more, send};
 use crate::id::MAX_SAFE_INTEGER;
@@ -47,9 +47,16 @@ impl Node {
         vec![]
     }
 
-    /// Phase 1a, in a ballot above all that it has heard of.
+    /// Begins a ballot, if there is a client to do so for.
     pub(super) fn propose(&mut self) -> Effects {
-        let (Some(run), false) = (self.run(), self.proposer.clients.is_empty()) else { return vec![] };
+        match self.run() {
+            Some(run) if !self.proposer.clients.is_empty() => self.prepare(run),
+            _ => vec![],
+        }
+    }
+
+    /// Phase 1a, in a ballot above all that it has heard of.
+    pub(super) fn prepare(&mut self, run: Incarnation) -> Effects {
         if self.saved.round >= MAX_SAFE_INTEGER {
             return vec![]; // Somebody has lied: nobody counts as far.
         }

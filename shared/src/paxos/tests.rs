@@ -240,9 +240,9 @@ mod acceptor {
     #[test]
     fn it_tells_a_learner_that_asks() {
         let mut node = started(2);
-        assert_eq!(node.handle(from(5, Message::Query { run: run() })), []);
+        assert_eq!(node.handle(from(5, Message::Query { run: run(), unfinished: false })), []);
         node.handle(from(0, accept(vote(1, 0, "a"))));
-        assert_eq!(node.handle(from(5, Message::Query { run: run() })), [to(5, accepted(vote(1, 0, "a")))]);
+        assert_eq!(node.handle(from(5, Message::Query { run: run(), unfinished: false })), [to(5, accepted(vote(1, 0, "a")))]);
     }
 
     #[test]
@@ -424,7 +424,7 @@ mod learner {
     #[test]
     fn it_asks_until_it_knows_and_then_tells_who_asks() {
         let mut node = started(5);
-        let query = Message::Query { run: run() };
+        let query = Message::Query { run: run(), unfinished: false };
         let effects = node.handle(Input::Timeout(Timer::Query));
         assert_eq!(effects, [sends_to(&[0, 1, 2, 3, 4], &query), vec![node.ask_later()]].concat());
         let chosen = Message::Chosen { run: run(), value: value("a") };
@@ -454,7 +454,7 @@ mod wire {
                 accept(vote(1, 0, "55")),
                 r#"{"kind":"accept","run":15,"vote":{"ballot":{"round":1,"node":0},"value":"55"}}"#,
             ),
-            (Message::Query { run: run() }, r#"{"kind":"query","run":15}"#),
+            (Message::Query { run: run(), unfinished: true }, r#"{"kind":"query","run":15,"unfinished":true}"#),
             (Message::Propose { value: value("55") }, r#"{"kind":"propose","value":"55"}"#),
             (
                 Message::Waiting { waiting: Waiting::Acceptors(vec![NodeId(2)]) },

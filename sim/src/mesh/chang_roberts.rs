@@ -61,7 +61,7 @@ impl Mesh for ChangRoberts {
         self.ids.len()
     }
 
-    fn begin(&self, node: usize, _: Option<&std::convert::Infallible>) -> Self::Node {
+    fn begin(&self, node: usize, _: u32, _: Option<&std::convert::Infallible>) -> Self::Node {
         let machine = machine::ChangRoberts::new(self.ids[node], Timing::default()).breaking(self.broken);
         if self.repair { machine.repairing(self.ids.len() - 1) } else { machine }
     }

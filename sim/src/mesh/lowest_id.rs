@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use ringleader_shared::election::lowest_id::{self as machine, Event, Message, Options, PeerId, Report, Rule, Timer};
-use ringleader_shared::machine::Input;
+use ringleader_shared::machine::{Effect, Input};
 
 use super::Mesh;
 use super::model::{Checked, Fires, State};
@@ -45,7 +45,7 @@ impl Mesh for LowestId {
         self.ids.len()
     }
 
-    fn begin(&self, node: usize, _: Option<&Infallible>) -> Self::Node {
+    fn begin(&self, node: usize, _: u32, _: Option<&Infallible>) -> Self::Node {
         machine::LowestId::new(self.ids[node], self.ids.iter().copied(), self.options.clone()).breaking(self.broken)
     }
 
@@ -91,6 +91,15 @@ impl Mesh for LowestId {
             Report::Leader(Some(leader)) => format!("leader is {leader}"),
             Report::Leader(None) => "no leader".into(),
         })
+    }
+
+    fn see(&self, (): &mut (), node: usize, effect: &Effect<Self::Node>) -> Result<(), String> {
+        match effect {
+            Effect::Report(Report::Started { without }) if !without.is_empty() && !self.options.start_without_all => {
+                Err(format!("{} has not heard all, and elects", self.ids[node]))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// With a quorum: at most one leads.

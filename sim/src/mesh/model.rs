@@ -78,6 +78,8 @@ pub struct State<A: Mesh> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Place<A: Mesh> {
     life: Life<A>,
+    /// How often its program has started.
+    run: u32,
     saved: Option<Saved<A>>,
     timers: BTreeSet<Timer<A>>,
 }
@@ -155,11 +157,11 @@ impl<A: Checked> stateright::Model for Bounded<A> {
     fn init_states(&self) -> Vec<State<A>> {
         let size = self.algorithm.size();
         let wishes = (1 << self.algorithm.wishes().len()) - 1;
-        let nodes = (0..size).map(|_| Place { life: Life::Down, saved: None, timers: BTreeSet::new() }).collect();
+        let nodes = (0..size).map(|_| Place { life: Life::Down, run: 1, saved: None, timers: BTreeSet::new() }).collect();
         let seen = A::Seen::default();
         let mut state = State { nodes, ways: BTreeMap::new(), seen, left: self.bounds, wishes, wrong: None };
         for (node, place) in state.nodes.iter_mut().enumerate() {
-            place.life = Life::Up(Arc::new(self.algorithm.begin(node, None)));
+            place.life = Life::Up(Arc::new(self.algorithm.begin(node, 1, None)));
         }
         for node in 0..size {
             self.feed(&mut state, node, self.algorithm.first(), None, &mut |_| {});
@@ -270,7 +272,9 @@ impl<A: Checked> Bounded<A> {
     }
 
     fn begin(&self, state: &mut State<A>, node: usize, tell: &mut dyn FnMut(String)) {
-        let machine = self.algorithm.begin(node, state.nodes[node].saved.as_ref());
+        let place = &mut state.nodes[node];
+        place.run += 1;
+        let machine = self.algorithm.begin(node, place.run, place.saved.as_ref());
         state.nodes[node].life = Life::Up(Arc::new(machine));
         self.feed(state, node, self.algorithm.first(), None, tell);
     }

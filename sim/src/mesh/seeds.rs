@@ -274,7 +274,10 @@ fn calm<A: Chance>(world: &mut World<A>) -> Result<(), String> {
         }
         world.step()?;
     }
-    Ok(())
+    // And so it stays.
+    let end = world.now() + A::PATIENCE / 4;
+    until(world, end)?;
+    if world.is_settled() { Ok(()) } else { Err("they agreed, and do not agree any more".into()) }
 }
 
 fn until<A: Mesh>(world: &mut World<A>, end: Duration) -> Result<(), String> {

@@ -8,6 +8,7 @@ use ringleader_shared::id::Name;
 use super::Mesh;
 use super::chang_roberts::ChangRoberts;
 use super::lowest_id::LowestId;
+use super::paxos::Paxos;
 use super::world::{CrashAt, World};
 use crate::scenario::command::{duration, name};
 
@@ -212,7 +213,10 @@ impl Cast {
         Ok(match self.algorithm {
             "ring" => ready(ChangRoberts::new(&names, &ids, has("repair")), names, &delays, seed),
             "peers" => ready(LowestId::new(&ids, has("quorum"), has("start-without-all")), names, &delays, seed),
-            _ => return Err("not there yet".into()),
+            _ => {
+                let paxos = Paxos::new(&names, self.roles, has("forgetful")).ok_or("one of each role, 100 in all at most")?;
+                ready(paxos, names, &delays, seed)
+            }
         })
     }
 }

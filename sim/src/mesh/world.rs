@@ -321,9 +321,9 @@ impl<A: Mesh> World<A> {
         }
         let again = if self.nodes[node].run > 0 { " again" } else { "" };
         self.note(|world| format!("{} starts{again}", world.names[node]));
-        let machine = self.algorithm.begin(node, self.nodes[node].saved.as_ref());
         let place = &mut self.nodes[node];
         place.run += 1;
+        let machine = self.algorithm.begin(node, place.run, place.saved.as_ref());
         place.life = Life::Waits(machine);
         for node in 0..self.nodes.len() {
             let waits_for = self.algorithm.waits_for(node);
