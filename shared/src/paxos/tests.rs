@@ -116,11 +116,17 @@ mod ring {
 
     #[test]
     fn a_leaders_older_incarnation_is_not_backed_any_more() {
-        let mut node = new(1);
-        node.handle(from(0, candidate(5, &[25, 10])));
-        assert_eq!(node.handle(from(0, candidate(5, &[15, 10]))), []);
-        node.handle(from(5, Message::Start(start())));
-        assert!(!node.takes_part(), "it backs run 25, and could be listed there too");
+        let told_of_both = |node: u16| {
+            let before: Vec<u64> = (10..10 + u64::from(node)).collect();
+            let passed = |run| candidate(5, &[&[run], &before[..]].concat());
+            let mut machine = new(node);
+            machine.handle(from(node - 1, passed(25)));
+            assert_eq!(machine.handle(from(node - 1, passed(15))), []);
+            machine.handle(from(5, Message::Start(start())));
+            machine
+        };
+        assert!(!told_of_both(2).takes_part(), "it backs run 25, and could be listed there too");
+        assert!(told_of_both(1).takes_part(), "a proposer binds nobody");
     }
 
     #[test]
@@ -378,7 +384,7 @@ mod proposer {
 
         let refused = |why| [answer(ClientId(7), Message::Refused { why })];
         assert_eq!(started(3).handle(wants(7, "a")), refused(Refusal::NoProposer));
-        let mut forgotten = new(0); // It backs nobody: an incarnation that no candidate has met.
+        let mut forgotten = Node { saved: Saved::new(incarnation(99)), ..new(0) }; // No candidate has met this one.
         forgotten.handle(wants(7, "a"));
         let effects = forgotten.handle(from(5, Message::Start(start())));
         assert_eq!(sent(&effects), refused(Refusal::Forgotten));
