@@ -4,8 +4,13 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use ringleader_shared::rule::Rule;
+use ringleader_shared::{election, paxos};
+use sim::mesh::chang_roberts::ChangRoberts;
+use sim::mesh::lowest_id::LowestId;
+use sim::mesh::model::{self as mesh, Bounded, Bounds, Checked};
+use sim::mesh::paxos::Paxos;
 use sim::model::ring::{Ring, Sizes};
 use sim::model::state::{Faults, Wrong};
 use sim::model::{Found, Progress, classic, look};
@@ -14,16 +19,23 @@ const EXAMPLES: &str = "\
 Examples:
   cargo run --release -p sim --example model -- --nodes 3 --crashes 1
   cargo run --release -p sim --example model -- --nodes 2 --early-timeouts 1 --break announcer-waits
-  cargo run --release -p sim --example model -- --older-system";
+  cargo run --release -p sim --example model -- --older-system
+Without a hub:
+  cargo run --release -p sim --example model -- --algorithm chang-roberts --ids 3,1,2 --repair --crashes 1
+  cargo run --release -p sim --example model -- --algorithm lowest-id --nodes 3 --quorum --timeouts 4 --crashes 1
+  cargo run --release -p sim --example model -- --algorithm paxos --roles 2,3,1 --timeouts 1 --crashes 1";
 
-/// Goes through everything that can happen to a ring, within bounds.
+/// Goes through everything that can happen to a ring, within bounds; or to nodes without a hub.
 ///
 /// Prints how much that was, and the shortest story of anything that is wrong; then it
 /// exits with 1.
 #[derive(Debug, Parser)]
 #[command(name = "model", after_help = EXAMPLES)]
 struct Flags {
-    /// How many nodes the ring has
+    /// What the nodes run
+    #[arg(long, env = "MODEL_ALGORITHM", value_enum, default_value_t = Algorithm::EligibleArray)]
+    algorithm: Algorithm,
+    /// How many nodes there are
     #[arg(long, env = "MODEL_NODES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=Ring::MOST as i64))]
     nodes: u8,
     /// All of them are members from the start, in order; else they come in any order
@@ -51,8 +63,8 @@ struct Flags {
     #[arg(long, env = "MODEL_TERMS", default_value_t = Sizes::default().terms)]
     terms: u8,
     /// Break this rule on purpose
-    #[arg(long = "break", env = "MODEL_BREAK", value_name = "RULE", value_parser = rule)]
-    broken: Option<Rule>,
+    #[arg(long = "break", env = "MODEL_BREAK", value_name = "RULE")]
+    broken: Option<String>,
     /// Of what can be wrong with a step, look at falling terms alone: the one thing that is
     /// promised without a store
     #[arg(long, env = "MODEL_ONLY_TERMS")]
@@ -63,22 +75,105 @@ struct Flags {
     /// The older system instead, which sticks and has two leaders: its shortest stories
     #[arg(long, env = "MODEL_OLDER_SYSTEM", conflicts_with_all = ["nodes", "classic", "broken"])]
     older_system: bool,
+    /// Without a hub: how many programs that ended may start again
+    #[arg(long, env = "MODEL_RESTARTS", default_value_t = 0)]
+    restarts: u8,
+    /// Without a hub: how many timers may run out, where one that is on its way counts for nothing
+    #[arg(long, env = "MODEL_TIMEOUTS", default_value_t = 0)]
+    timeouts: u8,
+    /// Chang and Roberts: the ids, in the order of the ring
+    #[arg(long, env = "MODEL_IDS", value_delimiter = ',', default_value = "2,3,1")]
+    ids: Vec<u32>,
+    /// Chang and Roberts: they skip who dies
+    #[arg(long, env = "MODEL_REPAIR")]
+    repair: bool,
+    /// The lowest id: leads only with a majority
+    #[arg(long, env = "MODEL_QUORUM")]
+    quorum: bool,
+    /// Paxos: how many propose, accept and learn
+    #[arg(long, env = "MODEL_ROLES", value_delimiter = ',', default_value = "2,3,1")]
+    roles: Vec<usize>,
+    /// Paxos: which nodes write nothing down, from 0
+    #[arg(long, env = "MODEL_FORGETFUL", value_delimiter = ',')]
+    forgetful: Vec<usize>,
+    /// Paxos: how the roles are given out, too, in every order
+    #[arg(long, env = "MODEL_FROM_THE_START")]
+    from_the_start: bool,
 }
 
-fn rule(name: &str) -> Result<Rule, String> {
-    Rule::ALL.iter().copied().find(|rule| rule.name() == name).ok_or_else(|| {
-        let names: Vec<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
-        format!("expected one of: {}", names.join(", "))
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Algorithm {
+    /// The ring election of a hub's clients
+    EligibleArray,
+    /// Chang and Roberts, on a ring of direct connections
+    ChangRoberts,
+    /// The lowest id that is heard, without a ring
+    LowestId,
+    /// Basic Paxos
+    Paxos,
+}
+
+/// Which of these rules is to be broken.
+fn rule<R: Copy>(flags: &Flags, all: &[R], name: impl Fn(R) -> &'static str) -> Result<Option<R>, String> {
+    let Some(wanted) = &flags.broken else { return Ok(None) };
+    all.iter().copied().find(|rule| name(*rule) == wanted).map(Some).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|rule| name(*rule)).collect();
+        format!("--break: expected one of: {}", names.join(", "))
     })
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let right = if flags.older_system { older_system() } else { ours(&flags) };
-    ExitCode::from(u8::from(!right))
+    let right = if flags.older_system { Ok(older_system()) } else { go(&flags) };
+    right.map_or_else(
+        |error| {
+            eprintln!("model: {error}");
+            ExitCode::from(2)
+        },
+        |right| ExitCode::from(u8::from(!right)),
+    )
 }
 
-fn ours(flags: &Flags) -> bool {
+fn go(flags: &Flags) -> Result<bool, String> {
+    let (ids, lowest): (&[u32], Vec<u32>) = (&flags.ids, (1..=flags.nodes.into()).collect());
+    Ok(match flags.algorithm {
+        Algorithm::EligibleArray => ours(flags, rule(flags, Rule::ALL, Rule::name)?),
+        Algorithm::ChangRoberts => {
+            use election::chang_roberts::Rule;
+            let ring = ChangRoberts::of(ids, flags.repair, flags.crashes > 0, rule(flags, Rule::ALL, Rule::name)?);
+            without_hub(flags, ring, false)
+        }
+        Algorithm::LowestId => {
+            use election::lowest_id::Rule;
+            let peers = LowestId::new(&lowest, flags.quorum, false);
+            without_hub(flags, peers.with_broken(rule(flags, Rule::ALL, Rule::name)?), false)
+        }
+        Algorithm::Paxos => {
+            use paxos::Rule;
+            let roles = <[usize; 3]>::try_from(flags.roles.as_slice()).map_err(|_| "--roles: expected three numbers, such as 2,3,1")?;
+            let paxos = Paxos::of(roles, &flags.forgetful, rule(flags, Rule::ALL, Rule::name)?);
+            without_hub(flags, paxos.ok_or("--roles: expected one of each at least")?, !flags.from_the_start)
+        }
+    })
+}
+
+fn without_hub<A: Checked>(flags: &Flags, algorithm: A, prelude: bool) -> bool {
+    let &Flags { crashes, restarts, timeouts, .. } = flags;
+    let (start, mut bar) = (Instant::now(), Bar::default());
+    let bounded = Bounded { algorithm, bounds: Bounds { crashes, restarts, timeouts }, prelude };
+    let found = mesh::look(bounded, |progress| bar.show(progress, start.elapsed()));
+    bar.clear();
+    let (Progress { states, steps, depth }, took) = (found.progress, start.elapsed().as_secs_f64());
+    print(&format!("{states} states, {steps} steps, at most {depth} in a row, in {took:.1} s\n"));
+    if let Some(story) = &found.story {
+        print(&format!("{story}\n"));
+    } else if !found.agreed {
+        print("they never agree\n");
+    }
+    found.agreed && found.story.is_none()
+}
+
+fn ours(flags: &Flags, broken: Option<Rule>) -> bool {
     let sizes = Sizes {
         nodes: flags.nodes.into(),
         met: flags.met,
@@ -91,7 +186,7 @@ fn ours(flags: &Flags) -> bool {
         },
         terms: flags.terms,
         store: !flags.no_store,
-        broken: flags.broken,
+        broken,
         only: flags.only_terms.then_some(Wrong::TermFell),
     };
     let (start, mut bar) = (Instant::now(), Bar::default());

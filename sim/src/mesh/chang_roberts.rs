@@ -33,9 +33,9 @@ impl ChangRoberts {
         ChangRoberts { names: names.to_vec(), ids, repair, mortal: true, broken: None }
     }
 
-    /// A ring with ids in this order, for the model checker.
-    pub fn of(ids: &[u32], repair: bool, broken: Option<Rule>) -> Self {
-        ChangRoberts { broken, ..ChangRoberts::new(&letters(ids.len()), ids, repair) }
+    /// A ring with ids in this order, for the model checker; `mortal`: anybody may die.
+    pub fn of(ids: &[u32], repair: bool, mortal: bool, broken: Option<Rule>) -> Self {
+        ChangRoberts { mortal, broken, ..ChangRoberts::new(&letters(ids.len()), ids, repair) }
     }
 
     fn ahead(&self, node: usize, places: usize) -> usize {

@@ -26,6 +26,12 @@ pub trait Checked: Mesh {
         vec![]
     }
 
+    /// Whether such a message, where it changes nothing and nothing comes of it, never will
+    /// either. Then it may as well be lost, and need not be looked at in every order.
+    fn stays_moot(&self, _message: &Message<Self>) -> bool {
+        false
+    }
+
     /// Whether all have come to agree where nothing more can happen.
     fn ends_well(&self) -> bool;
 }
@@ -371,12 +377,33 @@ impl<A: Checked> Bounded<A> {
         if let Err(wrong) = self.algorithm.judge(&state.seen, &state.machines()) {
             state.wrong = Some(wrong);
         }
+        self.drop_moot(state, node);
+    }
+
+    /// What is on its way to this node, and will never make a difference.
+    fn drop_moot(&self, state: &mut State<A>, node: usize) {
+        let Life::Up(machine) = &state.nodes[node].life else { return };
+        for (&(from, _), way) in state.ways.iter_mut().filter(|((_, to), _)| *to == node) {
+            way.retain(|parcel| match parcel {
+                Parcel::Message(message) if self.algorithm.stays_moot(message) => {
+                    let from = self.algorithm.called(node, from);
+                    let mut after = A::Node::clone(machine);
+                    let effects = after.handle(Input::Message { from, message: message.clone() });
+                    !effects.is_empty() || after != **machine
+                }
+                _ => true,
+            });
+        }
+        state.ways.retain(|_, way| !way.is_empty());
     }
 
     fn send(&self, state: &mut State<A>, from: usize, to: &Peer<A>, message: Message<A>, tell: &mut dyn FnMut(String)) {
         match self.algorithm.whom(from, to) {
             None => tell(format!("{from} → client  {}", self.algorithm.line(&message))),
-            Some(to) if matches!(state.nodes[to].life, Life::Up(_)) => state.put(from, to, Parcel::Message(message)),
+            Some(to) if matches!(state.nodes[to].life, Life::Up(_)) => {
+                state.put(from, to, Parcel::Message(message));
+                self.drop_moot(state, to);
+            }
             Some(to) if self.algorithm.broken(from, to).is_some() => state.put(to, from, Parcel::Broken),
             Some(_) => {}
         }

@@ -223,6 +223,11 @@ impl Checked for Paxos {
         Fires::Counted
     }
 
+    /// Ballots only rise. But who cannot answer a question now may have an answer later.
+    fn stays_moot(&self, message: &Message) -> bool {
+        message.run().is_some() && !matches!(message, Message::Query { .. })
+    }
+
     fn wishes(&self) -> Vec<(usize, &'static str)> {
         let values = ["210", "55", "7"];
         self.roles.with(Role::Proposer).map(|node| usize::from(node.0)).zip(values).collect()
