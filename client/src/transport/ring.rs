@@ -36,9 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the one after a dead successor may take to answer, before it counts as dead, too.
 const NEXT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between two messages. Some nodes read exactly one object a read, whatever came.
-const PACE: Duration = Duration::from_millis(5);
-
 /// How many messages may wait for a successor that takes none. As many as a node sends
 /// in a ring of a thousand, and then some.
 const QUEUE: usize = 4096;
@@ -46,7 +43,7 @@ const QUEUE: usize = 4096;
 /// How many connections may be open to us without having said anything, in a static ring.
 const SILENT: usize = 16;
 
-/// How long what still waits to be sent may take at the end.
+/// How long what still waits to be sent may take at the end, besides the pace.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Where a node listens.
@@ -146,6 +143,7 @@ pub struct Links {
     tell: mpsc::Sender<Heard>,
     heard: mpsc::Receiver<Heard>,
     successor: Successor,
+    pace: Duration,
     acceptor: JoinHandle<()>,
 }
 
@@ -160,15 +158,16 @@ struct Successor {
 impl Links {
     /// Dials the first successor until it answers, for ever, and says so; then begins to
     /// read. `ring` is the ring in order, from us on, or at least us and the successor.
-    /// With `repair` whoever dials us is heard, else only who speaks first.
-    pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool) -> Links {
+    /// With `repair` whoever dials us is heard, else only who speaks first. `pace` is what
+    /// lies between two messages at least: some nodes read one object a read, whatever came.
+    pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool, pace: Duration) -> Links {
         let stream = keep_dialling(&ring[1]).await;
         let (tell, heard) = mpsc::channel(64);
         let connected = tell.clone();
-        let successor = Successor::new(1, |queue| async move { attend(1, stream, queue, connected).await });
+        let successor = Successor::new(1, |queue| async move { attend(1, stream, pace, queue, connected).await });
         let door = Door { most: if repair { ring.len() } else { SILENT }, predecessor: (!repair).then(Arc::default) };
         let acceptor = tokio::spawn(door.keep_open(listener, tell.clone()));
-        Links { ring, tell, heard, successor, acceptor }
+        Links { ring, tell, heard, successor, pace, acceptor }
     }
 
     /// What comes next. Can be dropped and called again without losing anything.
@@ -186,8 +185,8 @@ impl Links {
         if places > self.successor.places
             && let Some(address) = self.ring.get(places)
         {
-            let (address, tell) = (address.clone(), self.tell.clone());
-            self.successor = Successor::new(places, |queue| dial(places, address, queue, tell));
+            let (address, pace, tell) = (address.clone(), self.pace, self.tell.clone());
+            self.successor = Successor::new(places, |queue| dial(places, address, pace, queue, tell));
         }
         if places == self.successor.places && self.successor.queue.try_send(wire::encode(message)).is_err() {
             // Its end is told of, if it has ended; and nobody has that much to say.
@@ -198,10 +197,11 @@ impl Links {
     /// Closes everything, when what waits for the successor has been written.
     pub async fn close(self) {
         let Successor { queue, task, .. } = self.successor;
+        let waiting = queue.max_capacity() - queue.capacity() + 1;
         drop(queue);
         // What comes now comes too late, and is not to hold up the task.
         drop(self.heard);
-        if timeout(FLUSH, task).await.is_err() {
+        if timeout(FLUSH + self.pace * waiting as u32, task).await.is_err() {
             debug!("the successor did not take all that was sent");
         }
         self.acceptor.abort();
@@ -240,14 +240,20 @@ async fn keep_dialling(address: &Address) -> TcpStream {
 }
 
 /// Another successor, in a ring that stood: who does not answer soon is dead.
-async fn dial(places: usize, address: Address, queue: mpsc::Receiver<String>, tell: mpsc::Sender<Heard>) {
+async fn dial(
+    places: usize,
+    address: Address,
+    pace: Duration,
+    queue: mpsc::Receiver<String>,
+    tell: mpsc::Sender<Heard>,
+) {
     let until = Instant::now() + NEXT_PATIENCE;
     let mut delays = BACKOFF.build();
     let why = loop {
         match address.connect(until.saturating_duration_since(Instant::now())).await {
             Ok(stream) => {
                 info!("our successor is {address} now");
-                return attend(places, stream, queue, tell).await;
+                return attend(places, stream, pace, queue, tell).await;
             }
             Err(why) => {
                 let again = Instant::now() + delays.next().unwrap_or_default();
@@ -262,13 +268,19 @@ async fn dial(places: usize, address: Address, queue: mpsc::Receiver<String>, te
 }
 
 /// One successor, until it is lost or nothing is left to be sent.
-async fn attend(places: usize, stream: TcpStream, queue: mpsc::Receiver<String>, tell: mpsc::Sender<Heard>) {
-    if let Err(why) = carry(stream, queue).await {
+async fn attend(
+    places: usize,
+    stream: TcpStream,
+    pace: Duration,
+    queue: mpsc::Receiver<String>,
+    tell: mpsc::Sender<Heard>,
+) {
+    if let Err(why) = carry(stream, pace, queue).await {
         let _ = tell.send(Heard::Lost { whom: Neighbour::Ahead(places), peer: None, why }).await;
     }
 }
 
-async fn carry(mut stream: TcpStream, mut queue: mpsc::Receiver<String>) -> Result<(), String> {
+async fn carry(mut stream: TcpStream, pace: Duration, mut queue: mpsc::Receiver<String>) -> Result<(), String> {
     let (mut read, mut write) = stream.split();
     let mut passed_over = [0; 512];
     let mut next = Instant::now();
@@ -283,7 +295,7 @@ async fn carry(mut stream: TcpStream, mut queue: mpsc::Receiver<String>) -> Resu
                 sleep_until(next).await;
                 let written = timeout(PATIENCE, write.write_all(line.as_bytes())).await;
                 written.map_err(|_| "it takes nothing".to_owned())?.map_err(|error| error.to_string())?;
-                next = Instant::now() + PACE;
+                next = Instant::now() + pace;
             }
             // Messages go the other way: all there is to read is the end.
             read = read.read(&mut passed_over) => match read {

@@ -45,6 +45,10 @@ pub struct NodeArgs {
     /// With --repair: how long to stay for others when the leader is known, unless it says that all is done.
     #[arg(long, value_name = "TIME", env = "RINGLEADER_LINGER", default_value = "5s", value_parser = time)]
     linger: Duration,
+    /// What lies between two messages at least: more for neighbours that take one at a time,
+    /// and begin late.
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_PACE", default_value = "5ms", value_parser = time)]
+    pace: Duration,
     /// Print a line of JSON on stdout for each event, instead of the leader alone.
     #[arg(long, env = "RINGLEADER_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
@@ -93,7 +97,7 @@ async fn elect(args: NodeArgs) -> anyhow::Result<u8> {
     info!("{me} listens on {}, and dials {}", ring[0], ring[1]);
     let mut record = Record { log_file: Some(log_file), lines: 0, json: args.json, ring: ring.clone() };
     record.print(json!({ "event": "listening", "address": ring[0].to_string(), "uuid": me.to_string() }));
-    let links = Links::open(listener, ring.clone(), args.repair).await;
+    let links = Links::open(listener, ring.clone(), args.repair, args.pace).await;
     record.print(json!({ "event": "connected", "address": ring[1].to_string() }));
 
     let mut machine = ChangRoberts::new(me, Timing { grace: args.grace, linger: args.linger });
@@ -114,6 +118,8 @@ async fn elect(args: NodeArgs) -> anyhow::Result<u8> {
             let peer = node.predecessor.filter(|_| whom == "our predecessor");
             let whom = peer.map_or(whom.clone(), |peer| format!("{whom} (connected from {peer})"));
             eprintln!("ringleader: the ring is broken between {} and {whom}; start all nodes again", ring[0]);
+            // What it has sent is to arrive: a successor that never heard of it would not miss it.
+            node.links.close().await;
             Ok(BROKEN)
         }
     }
