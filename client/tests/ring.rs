@@ -9,11 +9,14 @@ mod processes;
 #[path = "ring/world.rs"]
 mod world;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use processes::{Run, free_port};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -155,6 +158,23 @@ mod wire {
         let mut rest = String::new();
         bench.successor.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "");
+    }
+
+    #[tokio::test]
+    async fn its_own_uuid_goes_out_before_what_came_early() {
+        let ring = Ring::new(2);
+        let mut node = ring.spawn(0, 5, &[]);
+        node.err("dials").await;
+        let mut predecessor = TcpStream::connect(("127.0.0.1", ring.ports[0])).await.unwrap();
+        predecessor.write_all([object(6, 0), object(6, 1)].concat().as_bytes()).await.unwrap();
+        node.err("waiting for the successor").await;
+        let listener = ring.listen(1);
+        let mut successor = soon("the dial", listener.accept()).await.unwrap().0;
+        let mut all = String::new();
+        soon("its end", successor.read_to_string(&mut all)).await.unwrap();
+        let expected = [object(5, 0), object(6, 0), object(6, 1)];
+        assert_eq!(all.lines().collect::<Vec<_>>(), expected);
+        follows(&mut node, 6).await;
     }
 
     #[tokio::test]
@@ -389,6 +409,34 @@ mod mended {
             survivors(&[0, 2, 4], 13),
             survivors(&[0, 1, 2, 3], 14),
         );
+    }
+
+    /// In a ring that stood. Slow, so that the blow falls at every stage of an election.
+    #[tokio::test]
+    async fn killed_at_any_time_the_survivors_agree() {
+        let play = async |seed: u64| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let count = rng.random_range(4..=6);
+            let ring = Ring::new(count);
+            let slow = [&MEND[..], &["--json", "--pace", "40ms"]].concat();
+            let mut nodes: Vec<Run> =
+                (0..count).map(|who| ring.spawn(who, rng.random_range(1..1 << 60), &slow)).collect();
+            for node in &mut nodes {
+                node.out(r#""event":"connected""#).await;
+            }
+            for _ in 0..rng.random_range(1..=3) {
+                sleep(Duration::from_millis(rng.random_range(0..200))).await;
+                // Killed with the value.
+                drop(nodes.remove(rng.random_range(0..nodes.len())));
+            }
+            let mut leaders = BTreeSet::new();
+            for node in &mut nodes {
+                let leader: Value = serde_json::from_str(&node.out(r#""event":"leader""#).await).unwrap();
+                leaders.insert(leader["leaderId"].to_string());
+            }
+            assert_eq!(leaders.len(), 1, "seed {seed}: {leaders:?}");
+        };
+        join_all((0..12).map(play)).await;
     }
 
     #[tokio::test]
