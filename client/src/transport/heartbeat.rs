@@ -127,6 +127,7 @@ impl Heartbeats {
         loop {
             match self.take().await {
                 Heard::Beat { from, urgent, answer } => {
+                    debug!("{} heartbeat from {from}", if urgent { "urgent" } else { "usual" });
                     self.asker = Some((from, answer));
                     return Input::Message { from, message: Message::Beat { urgent } };
                 }
@@ -166,6 +167,7 @@ impl Heartbeats {
             Message::Vote(vote) => {
                 // The answer to another is not ours to give any more.
                 if let Some((_, answer)) = self.asker.take().filter(|(asker, _)| *asker == to) {
+                    debug!("vote told to {to}: {}", answer_line(vote).trim());
                     let _ = answer.send(vote);
                 }
             }
@@ -175,6 +177,7 @@ impl Heartbeats {
     fn beat(&mut self, to: PeerId, urgent: bool) {
         while self.sending.try_join_next().is_some() {}
         let Some(&address) = self.config.list.get(&to).filter(|_| self.sending.len() < MOST_SENDING) else { return };
+        debug!("{} heartbeat to {to}", if urgent { "urgent" } else { "usual" });
         let (config, tell) = (self.config.clone(), self.tell.clone());
         self.sending.spawn(async move {
             let asked = Instant::now();

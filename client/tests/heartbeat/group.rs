@@ -136,6 +136,11 @@ impl Network {
         self.cut(other, one);
     }
 
+    /// The two hear each other again.
+    pub fn join(&self, one: u32, other: u32) {
+        self.cut.lock().unwrap().retain(|&wire| wire != (one, other) && wire != (other, one));
+    }
+
     pub fn heal(&self) {
         self.cut.lock().unwrap().clear();
     }

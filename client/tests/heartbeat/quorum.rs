@@ -114,6 +114,43 @@ fn ends(id: u32) -> Value {
     json!({ "at": at, "id": id, "event": "leader", "leaderId": null })
 }
 
+/// The third is torn from the leader that has its vote and joined to another that wants it;
+/// once it remembers to whom it has given it, and once it is killed and started again.
+#[tokio::test]
+async fn with_a_quorum_a_voter_that_changes_sides_takes_its_time() {
+    for is_killed in [false, true] {
+        let group = Group::of(&[1, 2, 3]).await;
+        let network = group.network().await;
+        let mut peers = [1, 2, 3].map(|id| (group.start_in(&network, id, &QUORUM), vec![]));
+        for (peer, seen) in &mut peers {
+            names(peer, seen, Some(1)).await;
+        }
+        network.part(&[1], &[2, 3]);
+        names(&mut peers[0].0, &mut peers[0].1, None).await;
+        for (peer, seen) in &mut peers[1..] {
+            names(peer, seen, Some(2)).await;
+        }
+        // By now the first has its own vote back.
+        sleep(PHASE).await;
+        network.part(&[2], &[3]);
+        network.join(1, 3);
+        if is_killed {
+            peers[2].0.signal(Signal::SIGKILL);
+            peers[2].0.end().await;
+            peers[2] = (group.start_in(&network, 3, &QUORUM), vec![]);
+        }
+        for (peer, seen) in &mut peers[..2] {
+            let leader = if seen[0]["id"] == 1 { Some(1) } else { None };
+            names(peer, seen, leader).await;
+        }
+        for (peer, seen) in &mut peers {
+            end(peer, seen).await;
+        }
+        let reigns = one_at_a_time(&peers.map(|(_, seen)| seen));
+        assert_eq!(reigns, 3, "1, then 2, then 1");
+    }
+}
+
 fn last_leader(seen: &[Value]) -> Option<u64> {
     seen.iter().rev().find(|line| line["event"] == "leader").and_then(|line| line["leaderId"].as_u64())
 }

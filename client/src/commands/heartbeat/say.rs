@@ -54,7 +54,9 @@ impl From<&Report> for Event {
 /// Into the log.
 pub fn log(report: &Report, me: PeerId) {
     match report {
-        Report::Waiting(awaited) => info!("waiting for {} to be heard", listed(awaited)),
+        Report::Waiting(awaited) => {
+            info!("waiting for {} to be heard (--start-without-all would not)", listed(awaited))
+        }
         Report::Started { without } if without.is_empty() => info!("all of the list have been heard"),
         Report::Started { without } => info!("electing without {}, which was not heard", listed(without)),
         Report::Online(peer) => info!("{peer} is online"),
