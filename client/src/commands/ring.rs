@@ -1,13 +1,48 @@
 //! `ringleader ring`: Chang and Roberts on direct TCP.
 
+mod config;
+mod demo;
+mod node;
+mod record;
+
 use std::process::ExitCode;
 
 use crate::logs;
 
 #[derive(Debug, Clone, clap::Args)]
-pub struct RingArgs {}
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct RingArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    node: node::NodeArgs,
+}
 
-pub async fn run(_args: RingArgs, logs: &logs::LogArgs) -> anyhow::Result<ExitCode> {
-    logs::start(logs)?;
-    anyhow::bail!("not there yet")
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Command {
+    /// Run a whole ring on this machine, and count its messages.
+    Demo(demo::DemoArgs),
+}
+
+const EXAMPLES: &str = "Examples:
+  ringleader ring demo --nodes 3                  three nodes, with their files, on this machine
+  printf '127.0.0.1,5001\\n127.0.0.1,5002\\n' > a.txt   two nodes, each the other's successor:
+  printf '127.0.0.1,5002\\n127.0.0.1,5001\\n' > b.txt
+  ringleader ring --config a.txt --log-file a.log & ringleader ring --config b.txt --log-file b.log
+  ringleader ring                                 config.txt and log.txt of this directory
+  ringleader ring --repair                        config.txt has the whole ring: the dead are skipped
+  ringleader ring --json | jq -c .event           for programs: a line an event
+
+config.txt: first line our own ip,port, second the successor's; for --repair all others, too,
+in the order of the ring. Other nodes of Chang and Roberts' ring may stand anywhere in it that
+send {\"uuid\": \"…\", \"flag\": 0} and so on.
+
+Exit code: 0 the leader is known, and printed on stdout (leader is <uuid>); 3 the ring is broken;
+1 another error; 130 or 143 stopped before that by Ctrl-C or SIGTERM.";
+
+pub async fn run(args: RingArgs, logs: &logs::LogArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Some(Command::Demo(args)) => demo::run(args, logs).await,
+        None => node::run(args.node, logs).await,
+    }
 }

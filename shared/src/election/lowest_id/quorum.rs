@@ -63,7 +63,7 @@ impl LowestId {
     }
 
     fn is_majority(&self, count: usize) -> bool {
-        count > (1 + self.others.len()) / 2
+        2 * count > 1 + self.others.len()
     }
 
     pub(super) fn withhold_vote(&mut self) -> Effects {
