@@ -226,7 +226,9 @@ fn play(seed: u64, broken: Option<Rule>) -> Option<String> {
     let (proposers, acceptors, learners) = shapes[chance.below(shapes.len())];
     let mut world = World::new(Roles::new(proposers, acceptors, learners).unwrap(), broken, &mut chance);
     let wrong = world.storm(&mut chance, 1500);
-    if wrong.is_some() || broken.is_some() {
+    let leader_keeps = world.hosts.last().is_some_and(|leader| leader.disk.is_some());
+    // A leader that ended in the middle of START and has forgotten it can leave too few to choose.
+    if wrong.is_some() || broken.is_some() || !leader_keeps {
         return wrong;
     }
     world.calm(&mut chance)
@@ -234,7 +236,7 @@ fn play(seed: u64, broken: Option<Rule>) -> Option<String> {
 
 #[test]
 fn agreement_holds_in_storms_and_outcomes_are_heard_in_calm() {
-    for seed in 0..1000 {
+    for seed in 0..2000 {
         if let Some(wrong) = play(seed, None) {
             panic!("seed {seed}: {wrong}");
         }
