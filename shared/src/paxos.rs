@@ -380,10 +380,9 @@ impl Node {
         }
         self.learner = Learner::Knows(value.clone());
         let clients = std::mem::take(&mut self.proposer).clients;
-        let mut effects: Effects =
-            clients.into_keys().map(|client| answer(client, Message::Outcome { value: value.clone() })).collect();
+        let mut effects = vec![Effect::Report(Report::Chosen(value.clone()))];
         effects.extend([Timer::Retry, Timer::Query].map(Effect::CancelTimer));
-        effects.push(Effect::Report(Report::Chosen(value)));
+        effects.extend(clients.into_keys().map(|client| answer(client, Message::Outcome { value: value.clone() })));
         effects
     }
 

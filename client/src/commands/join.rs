@@ -170,7 +170,7 @@ fn print(status: &ringleader_client::Status, name: &Name) -> anyhow::Result<()> 
 }
 
 /// On a thread of its own: the runtime would not end before tokio's reader of stdin does.
-async fn stdin_closed() {
+pub async fn stdin_closed() {
     let (tell, closed) = oneshot::channel();
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -180,7 +180,7 @@ async fn stdin_closed() {
 }
 
 /// Whoever is stopped cannot see that stdin closes. So the demo's death kills, where that can be had.
-fn die_with_parent() {
+pub fn die_with_parent() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
         warn!("cannot ask to be killed when the demo dies: {error}");

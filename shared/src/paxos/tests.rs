@@ -343,17 +343,15 @@ mod proposer {
         assert_eq!(node.handle(from(3, accepted(vote(1, 0, "a")))), []);
         let effects = node.handle(from(4, accepted(vote(1, 0, "a"))));
         let outcome = Message::Outcome { value: value("a") };
-        assert_eq!(
-            effects,
-            [
-                answer(ClientId(7), outcome.clone()),
-                answer(ClientId(8), outcome.clone()),
-                CancelTimer(Timer::Retry),
-                CancelTimer(Timer::Query),
-                Tell(Report::Chosen(value("a"))),
-                to(1, Message::Chosen { run: run(), value: value("a") }),
-            ]
-        );
+        let expected = [
+            Tell(Report::Chosen(value("a"))),
+            CancelTimer(Timer::Retry),
+            CancelTimer(Timer::Query),
+            answer(ClientId(7), outcome.clone()),
+            answer(ClientId(8), outcome.clone()),
+            to(1, Message::Chosen { run: run(), value: value("a") }),
+        ];
+        assert_eq!(effects, expected);
         node.check();
         assert_eq!(node.handle(wants(9, "c")), [answer(ClientId(9), outcome)], "it is chosen already");
     }

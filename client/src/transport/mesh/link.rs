@@ -55,10 +55,10 @@ pub async fn run(me: NodeId, to: NodeId, address: Address, mut queue: mpsc::Rece
             Err(problem) => problem,
         };
         // Once for each time that it is away.
-        if is_away {
-            debug!("node {to} ({address}): {problem}");
-        } else {
-            warn!("node {to} ({address}): {problem}; trying again");
+        match (is_away, waiting.is_empty()) {
+            (true, _) => debug!("node {to} ({address}): {problem}"),
+            (false, true) => info!("node {to} ({address}): {problem}"),
+            (false, false) => warn!("node {to} ({address}): {problem}; trying again"),
         }
         is_away = true;
         let pause = sleep(delays.next().unwrap_or_default());
