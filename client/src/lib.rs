@@ -27,10 +27,12 @@
 //!   [`ringleader_shared::election::eligible_array`].
 //! - [`timers`]: a machine's timers on tokio's clock.
 //! - [`direct`]: the loop for the machines whose nodes speak to each other without a hub.
+//! - [`store`]: what such a machine has to remember, in a file.
 
 pub mod direct;
 mod driver;
 mod fence;
+pub mod store;
 pub mod timers;
 pub mod transport;
 

@@ -12,7 +12,10 @@
 //! as a majority of the acceptors does not lose its memory. As long as a majority of the
 //! acceptors and the client's proposer are there, the client hears an outcome.
 //! Fails: to choose, without a majority of the acceptors or before every node has been
-//! there once. Nodes that lie.
+//! there once, or if the leader ends in the middle of START, forgets it, and stands again
+//! before those who have heard it: whoever backs it then can only learn in the old run.
+//! Learners that come late, when nobody is left who knows and the newest votes are of
+//! different ballots, hear of it with the next proposal. Against nodes that lie.
 //! Costs: n messages of the greatest candidate and at most n − 1 others to elect, n − 1
 //! to start; with a acceptors, p proposers and l learners, a value costs a prepares, a
 //! promises, a accepts, a·(l + 1) votes and p − 1 tidings, if nobody competes.
@@ -381,10 +384,9 @@ impl Node {
         }
         self.learner = Learner::Knows(value.clone());
         let clients = std::mem::take(&mut self.proposer).clients;
-        let mut effects: Effects =
-            clients.into_keys().map(|client| answer(client, Message::Outcome { value: value.clone() })).collect();
+        let mut effects = vec![Effect::Report(Report::Chosen(value.clone()))];
         effects.extend([Timer::Retry, Timer::Query].map(Effect::CancelTimer));
-        effects.push(Effect::Report(Report::Chosen(value)));
+        effects.extend(clients.into_keys().map(|client| answer(client, Message::Outcome { value: value.clone() })));
         effects
     }
 

@@ -170,7 +170,7 @@ fn print(status: &ringleader_client::Status, name: &Name) -> anyhow::Result<()> 
 }
 
 /// On a thread of its own: the runtime would not end before tokio's reader of stdin does.
-async fn stdin_closed() {
+pub async fn stdin_closed() {
     let (tell, closed) = oneshot::channel();
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());

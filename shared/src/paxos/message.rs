@@ -14,9 +14,15 @@ use crate::id::MAX_SAFE_INTEGER;
 pub const MAX_VALUE_BYTES: usize = 1024;
 
 /// A node: its position in the list of hosts, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub u16);
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +121,7 @@ impl fmt::Display for Value {
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -146,6 +152,12 @@ pub struct Vote {
     pub ballot: Ballot,
     /// Which value.
     pub value: Value,
+}
+
+impl fmt::Display for Vote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} in {}", self.value, self.ballot)
+    }
 }
 
 /// How a run begins: who is what, and with which memories. Whoever has heard it may
@@ -295,6 +307,29 @@ impl Message {
             | Message::Outcome { .. }
             | Message::Waiting { .. }
             | Message::Refused { .. } => None,
+        }
+    }
+}
+
+/// For logs and traces: on one line, and without the run.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Candidate { id, members } => write!(f, "candidate {id}, met {}", members.len()),
+            Message::Start(_) => write!(f, "start"),
+            Message::Prepare { ballot, .. } => write!(f, "prepare {ballot}"),
+            Message::Promise { ballot, accepted: None, .. } => write!(f, "promise {ballot}"),
+            Message::Promise { ballot, accepted: Some(vote), .. } => write!(f, "promise {ballot}, accepted {vote}"),
+            Message::Nack { ballot, promised, .. } => write!(f, "nack {ballot}, promised {promised}"),
+            Message::Accept { vote, .. } => write!(f, "accept {vote}"),
+            Message::Accepted { vote, .. } => write!(f, "accepted {vote}"),
+            Message::Chosen { value, .. } => write!(f, "chosen {value:?}"),
+            Message::Query { .. } => write!(f, "query"),
+            Message::Propose { value } => write!(f, "propose {value:?}"),
+            Message::Outcome { value } => write!(f, "outcome {value:?}"),
+            Message::Waiting { waiting: Waiting::Start } => write!(f, "waiting for the start"),
+            Message::Waiting { waiting: Waiting::Acceptors(silent) } => write!(f, "waiting for acceptors {silent:?}"),
+            Message::Refused { why } => write!(f, "refused {why:?}"),
         }
     }
 }

@@ -65,11 +65,12 @@ impl Node {
         effects
     }
 
+    /// Proposers last: what they ask comes in vain to acceptors that have not started.
     pub(super) fn tell_start(&self, start: &Start) -> Effects {
-        self.others().map(|node| send(node, Message::Start(start.clone()))).collect()
+        self.others().rev().map(|node| send(node, Message::Start(start.clone()))).collect()
     }
 
-    pub(super) fn others(&self) -> impl Iterator<Item = NodeId> {
+    pub(super) fn others(&self) -> impl DoubleEndedIterator<Item = NodeId> {
         let me = self.me;
         self.roles.all().filter(move |node| *node != me)
     }

@@ -74,7 +74,7 @@ impl Roles {
     }
 
     /// All nodes, in the order of the ring.
-    pub fn all(self) -> impl Iterator<Item = NodeId> {
+    pub fn all(self) -> impl DoubleEndedIterator<Item = NodeId> {
         (0..self.count()).map(NodeId)
     }
 

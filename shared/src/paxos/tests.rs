@@ -136,7 +136,7 @@ mod ring {
         assert_eq!(node.handle(from(4, candidate(5, &[15, 10, 11]))), [], "it has not met all");
         let effects = node.handle(from(4, candidate(5, &[15, 10, 11, 12, 13, 14])));
         let mut expected = vec![Save(node.saved.clone()), CancelTimer(Timer::Candidate), Tell(Report::Leads)];
-        expected.extend(sends_to(&[0, 1, 2, 3, 4], &Message::Start(start())));
+        expected.extend(sends_to(&[4, 3, 2, 1, 0], &Message::Start(start())));
         expected.push(Tell(Report::Started { role: Role::Learner, takes_part: true }));
         expected.push(node.ask_later());
         assert_eq!(effects, expected);
@@ -157,7 +157,7 @@ mod ring {
         node.handle(from(4, candidate(5, &[15, 10, 11, 12, 13, 14])));
         let mut again = Node::new(NodeId(5), roles(), node.saved.clone(), Timing::default());
         let effects = again.handle(Input::Event(Event::Start));
-        assert_eq!(sent(&effects), sends_to(&[0, 1, 2, 3, 4], &Message::Start(start())));
+        assert_eq!(sent(&effects), sends_to(&[4, 3, 2, 1, 0], &Message::Start(start())));
         assert!(again.takes_part());
     }
 
@@ -349,17 +349,15 @@ mod proposer {
         assert_eq!(node.handle(from(3, accepted(vote(1, 0, "a")))), []);
         let effects = node.handle(from(4, accepted(vote(1, 0, "a"))));
         let outcome = Message::Outcome { value: value("a") };
-        assert_eq!(
-            effects,
-            [
-                answer(ClientId(7), outcome.clone()),
-                answer(ClientId(8), outcome.clone()),
-                CancelTimer(Timer::Retry),
-                CancelTimer(Timer::Query),
-                Tell(Report::Chosen(value("a"))),
-                to(1, Message::Chosen { run: run(), value: value("a") }),
-            ]
-        );
+        let expected = [
+            Tell(Report::Chosen(value("a"))),
+            CancelTimer(Timer::Retry),
+            CancelTimer(Timer::Query),
+            answer(ClientId(7), outcome.clone()),
+            answer(ClientId(8), outcome.clone()),
+            to(1, Message::Chosen { run: run(), value: value("a") }),
+        ];
+        assert_eq!(effects, expected);
         node.check();
         assert_eq!(node.handle(wants(9, "c")), [answer(ClientId(9), outcome)], "it is chosen already");
     }
