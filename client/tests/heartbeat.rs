@@ -237,4 +237,28 @@ mod mistakes {
         let leaders = seen.iter().filter(|line| line["event"] == "leader").count();
         assert_eq!(leaders, 1, "{seen:?}");
     }
+
+    /// Whoever speaks without end has its say, and timers run out all the same.
+    #[tokio::test]
+    async fn a_flood_of_heartbeats_keeps_nobody_from_missing_the_leader() {
+        let group = Group::of(&[1, 2, 3]).await;
+        let [mut one, mut two, mut three] = [1, 2, 3].map(|id| group.start(id, &[]));
+        for peer in [&mut one, &mut two, &mut three] {
+            peer.out("leader is 1").await;
+        }
+        let mut flood = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let to = group.socket(2);
+            flood.spawn(async move {
+                loop {
+                    if let Ok(mut stream) = TcpStream::connect(to).await {
+                        let _ = stream.write_all(b"3\n").await;
+                    }
+                }
+            });
+        }
+        one.signal(Signal::SIGKILL);
+        two.out("leader is 2").await;
+        three.out("leader is 2").await;
+    }
 }
