@@ -79,6 +79,11 @@ pub trait Mesh: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// A message, on one line.
     fn line(&self, message: &Message<Self>) -> String;
 
+    /// Whether a message is worth a line in a trace.
+    fn is_news(&self, _message: &Message<Self>) -> bool {
+        true
+    }
+
     /// What a node tells, where that is worth a line.
     fn told(&self, node: usize, report: &Report<Self>) -> Option<String>;
 

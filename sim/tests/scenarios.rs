@@ -10,15 +10,17 @@ use sim::scenario::{Error, Scenario};
 
 /// One test a file, so that each has a line in the output.
 macro_rules! stories {
-    ($($folder:literal: $($story:ident)*;)*) => {
-        $($(#[test] fn $story() { play(&path($folder, stringify!($story))); })*)*
+    ($($module:ident $folder:literal: $($story:ident)*;)*) => {
+        $(mod $module {
+            $(#[test] fn $story() { super::play(&super::path($folder, stringify!($story))); })*
+        })*
 
         const LISTED: &[(&str, &str)] = &[$($(($folder, stringify!($story)),)*)*];
     };
 }
 
 stories! {
-    "eligible-array":
+    eligible_array "eligible-array":
         announced_leader_leaves
         classic_follower
         classic_leader
@@ -41,6 +43,34 @@ stories! {
         only_member
         two_starters
         winner_leaves;
+    chang_roberts "chang-roberts":
+        best_order
+        broken
+        election
+        late_starter
+        leader_dies
+        repair
+        repair_leader_dies
+        worst_order;
+    lowest_id "lowest-id":
+        election
+        leader_dies
+        leader_returns
+        one_sided_cut_quorum
+        partition
+        partition_quorum
+        starts_without_all
+        voter_restarts
+        waits_for_all;
+    paxos "paxos":
+        acceptor_restarts
+        forgetful_acceptor
+        late_learner
+        no_majority
+        nobody_before_all
+        one_proposer
+        two_proposers
+        value_survives;
 }
 
 fn path(folder: &str, story: &str) -> PathBuf {

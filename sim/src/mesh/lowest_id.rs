@@ -75,6 +75,11 @@ impl Mesh for LowestId {
         }
     }
 
+    /// The usual heartbeats are so many.
+    fn is_news(&self, message: &Message) -> bool {
+        !matches!(message, Message::Beat { urgent: false } | Message::Vote(None))
+    }
+
     fn told(&self, _: usize, report: &Report) -> Option<String> {
         let list = |peers: &std::collections::BTreeSet<PeerId>| {
             peers.iter().map(PeerId::to_string).collect::<Vec<_>>().join(", ")

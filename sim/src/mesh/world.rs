@@ -171,9 +171,10 @@ impl<A: Mesh> World<A> {
         self.nodes.iter().map(|place| place.life.machine()).collect()
     }
 
-    /// Whether all has come to where the algorithm is to bring it.
+    /// Whether all has come to where the algorithm is to bring it, and nobody is still to start.
     pub fn is_settled(&self) -> bool {
-        self.algorithm.is_settled(&self.seen, &self.machines())
+        let starts = self.agenda.iter().any(|due| matches!(due, Due::Start(_)));
+        !starts && self.algorithm.is_settled(&self.seen, &self.machines())
     }
 
     /// Starts a program, now or later. Says no where it runs, or has ended by itself.
@@ -198,9 +199,9 @@ impl<A: Mesh> World<A> {
 
     /// Lets a program die in the middle of something, once it comes to that.
     pub fn crash_at(&mut self, node: usize, at: CrashAt) -> bool {
-        let runs = self.runs(node);
-        self.nodes[node].crash_at = Some(at).filter(|_| runs);
-        runs
+        let ended = self.has_ended(node);
+        self.nodes[node].crash_at = Some(at).filter(|_| !ended);
+        !ended
     }
 
     /// Whoever was to die in the middle of something lives on.
@@ -281,7 +282,7 @@ impl<A: Mesh> World<A> {
             Due::Arrives { from, to, run, parcel } if self.nodes[to].run == run => match parcel {
                 Parcel::Message(message) => {
                     let runs = self.runs(to);
-                    if runs && self.trace.is_some() {
+                    if runs && self.trace.is_some() && self.algorithm.is_news(&message) {
                         let line = self.algorithm.line(&message);
                         self.note(|world| format!("{} → {}  {line}", world.names[from], world.names[to]));
                     }
