@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
   printf '127.0.0.1,5002\\n127.0.0.1,5001\\n' > b.txt
   ringleader ring --config a.txt --log-file a.log & ringleader ring --config b.txt --log-file b.log
   ringleader ring                                 config.txt and log.txt of this directory
-  ringleader ring --repair                        config.txt has the whole ring: the dead are skipped
+  ringleader ring --repair                        skips the dead; config.txt has the whole ring
   ringleader ring --json | jq -c .event           for programs: a line an event
 
 config.txt: first line our own ip,port, second the successor's; for --repair all others, too,

@@ -21,6 +21,7 @@
 //! some leaders announce themselves and leave. Terms, so that nothing from before a
 //! crash elects anybody after it; `done`, so that nobody leaves before all have decided.
 
+mod report;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 use crate::id::Term;
 use crate::machine::{Effect, Input, Machine, exactly};
 use crate::rule::rules;
+pub use report::{Duplicate, Report};
 
 rules! {
     /// A UUID that is less than a node's own goes no further.
@@ -114,61 +116,6 @@ pub enum Event {
     Start,
     /// A connection has broken, or could not be made.
     Lost(Neighbour),
-}
-
-/// Why somebody else must have our UUID. Each of these cannot be where all differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Duplicate {
-    /// It came, after a greater one had passed us: that one's node lets ours not pass.
-    PastAGreater,
-    /// It came home a second time.
-    SecondHome,
-    /// A greater one came, after ours was home: its node would not have let ours pass.
-    GreaterAfterHome,
-    /// Somebody announced it, and it was not us.
-    NotOurAnnouncement,
-    /// Somebody else announced itself, while we lead.
-    AnotherLeader,
-}
-
-/// What a node tells.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Report {
-    /// A message came.
-    Received {
-        /// As it came.
-        message: Message,
-        /// Its UUID beside ours: `Greater` is greater than ours.
-        compared: Ordering,
-        /// The leader that was known before it came.
-        leader: Option<Uuid>,
-    },
-    /// The message just received changes nothing.
-    Ignored(Message),
-    /// A message was given to the network.
-    Sent {
-        /// For whom.
-        to: Neighbour,
-        /// As it goes.
-        message: Message,
-    },
-    /// The leader is known. With repair a newer term may bring another.
-    Decided(Uuid),
-    /// Somebody else has our UUID. What shows it is ignored.
-    Duplicate(Duplicate),
-    /// The successor is lost and no leader known yet.
-    SuccessorLost(Neighbour),
-    /// A dead successor was skipped.
-    Skipped {
-        /// Whom we go on to; nobody, if nobody is left.
-        next: Option<Neighbour>,
-        /// The term that we are in now.
-        term: Term,
-    },
-    /// The ring is broken between us and that neighbour, and no leader known. The last report.
-    Broken(Neighbour),
-    /// Nothing is left to do: this one leads. The last report.
-    Ended(Uuid),
 }
 
 /// One node.
