@@ -313,7 +313,13 @@ impl Node {
             effects.push(self.ask_later());
         }
         match self.refusal() {
-            None => effects.extend(self.propose()),
+            // Soon, but not at once: acceptors may hear of the start later than we, and what comes
+            // before that they pass over.
+            None if !self.proposer.clients.is_empty() => {
+                let soon = self.timing.backoff..self.timing.backoff * 2;
+                effects.push(Effect::SetTimer { timer: Timer::Retry, after: soon });
+            }
+            None => {}
             Some(why) => {
                 let clients = std::mem::take(&mut self.proposer.clients);
                 effects.extend(clients.into_keys().map(|client| answer(client, Message::Refused { why })));

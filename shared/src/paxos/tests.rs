@@ -371,7 +371,12 @@ mod proposer {
         let waiting = Message::Waiting { waiting: Waiting::Start };
         assert_eq!(early.handle(wants(7, "a")), [answer(ClientId(7), waiting)]);
         early.saved.backed = Some(run());
-        let effects = sent(&early.handle(from(5, Message::Start(start()))));
+        let effects = early.handle(from(5, Message::Start(start())));
+        let soon =
+            Effect::SetTimer { timer: Timer::Retry, after: Duration::from_millis(50)..Duration::from_millis(100) };
+        assert_eq!(effects.last(), Some(&soon), "when the acceptors, too, have heard of it");
+        assert_eq!(early.handle(wants(8, "b")), []);
+        let effects = sent(&early.handle(Input::Timeout(Timer::Retry)));
         assert_eq!(effects, sends_to(&ACCEPTORS, &prepare(1, 0)));
 
         let refused = |why| [answer(ClientId(7), Message::Refused { why })];
