@@ -278,7 +278,7 @@ impl Node {
     pub fn takes_part(&self) -> bool {
         self.saved.start.as_ref().is_some_and(|start| {
             let is_listed = start.members.get(usize::from(self.me.0)) == Some(&self.saved.incarnation);
-            let is_backed = self.saved.backed == start.run();
+            let is_backed = self.saved.backed == start.run() || !self.keeps(Rule::NewestRunIsBacked);
             is_listed && is_backed || !self.keeps(Rule::ForgottenOnlyLearns)
         })
     }

@@ -245,9 +245,77 @@ fn agreement_holds_in_storms_and_outcomes_are_heard_in_calm() {
 
 #[test]
 fn every_rule_is_needed() {
-    for &rule in Rule::ALL {
+    // That one takes a story that chance does not tell in a lifetime: it is below.
+    for &rule in Rule::ALL.iter().filter(|rule| **rule != Rule::NewestRunIsBacked) {
         let found = (0..20_000).find_map(|seed| Some((seed, play(seed, Some(rule))?)));
         let (seed, wrong) = found.unwrap_or_else(|| panic!("{rule} was not missed"));
         println!("{rule}: seed {seed}: {wrong}");
     }
+}
+
+impl World {
+    /// Delivers all that is on its way from one node to another.
+    fn pass(&mut self, from: u16, to: u16) {
+        let (from, to) = (Peer::Node(NodeId(from)), Peer::Node(NodeId(to)));
+        while let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            let Peer::Node(NodeId(id)) = to else { return };
+            self.hand(usize::from(id), Input::Message { from, message });
+        }
+    }
+
+    /// A client asks that proposer, which hears these acceptors alone.
+    fn choose(&mut self, proposer: u16, acceptors: [u16; 2], text: &str) {
+        self.propose(proposer, text);
+        let (client, node) = (Peer::Client(ClientId(self.clients)), usize::from(proposer));
+        let message = self.links.remove(&(client, Peer::Node(NodeId(proposer)))).unwrap().pop_front().unwrap();
+        self.hand(node, Input::Message { from: client, message });
+        for _ in ["prepare, promise", "accept, accepted"] {
+            acceptors.iter().for_each(|acceptor| self.pass(proposer, *acceptor));
+            acceptors.iter().for_each(|acceptor| self.pass(*acceptor, proposer));
+        }
+    }
+}
+
+/// The leader, node 5, ends in the middle of START. One acceptor, node 4, loses its memory.
+fn two_runs(broken: Option<Rule>) -> BTreeSet<Value> {
+    let mut world = World::new(Roles::new(2, 3, 1).unwrap(), broken, &mut Chance(0));
+    for id in 0..6 {
+        world.crash(id);
+        world.hosts[id].disk = None;
+    }
+    (0..6).for_each(|id| world.boot(id));
+    for (from, to) in [(5, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)] {
+        world.pass(from, to);
+    }
+    // START is on its way to all. The leader comes back, and its candidate gets as far as node 2.
+    world.crash(5);
+    world.boot(5);
+    let starts: Vec<_> =
+        (0..5).map(|to| world.links.remove(&(Peer::Node(NodeId(5)), Peer::Node(NodeId(to))))).collect();
+    let start = starts[1].clone().unwrap().pop_back().unwrap();
+    let candidate = starts[0].clone().unwrap().pop_back().unwrap();
+    let from = Peer::Node(NodeId(5));
+    world.hand(0, Input::Message { from, message: candidate });
+    world.pass(0, 1);
+    world.pass(1, 2);
+    // Now three hear of the first run, and two of them are a majority.
+    for id in [0, 2, 4] {
+        world.hand(id, Input::Message { from, message: start.clone() });
+    }
+    world.choose(0, [2, 4], "a");
+    // One of the two forgets it. The candidate goes on, and comes home: a second run.
+    world.crash(4);
+    world.boot(4);
+    for (from, to) in [(2, 3), (3, 4), (4, 5), (5, 1), (5, 3), (5, 4)] {
+        world.pass(from, to);
+    }
+    world.choose(1, [3, 4], "b");
+    world.chosen
+}
+
+#[test]
+fn who_backs_a_newer_run_takes_no_part_in_an_older_one() {
+    let value = |text| Value::new(text).unwrap();
+    assert_eq!(two_runs(None), [value("b")].into(), "the first run has no majority any more");
+    assert_eq!(two_runs(Some(Rule::NewestRunIsBacked)), [value("a"), value("b")].into());
 }
