@@ -282,7 +282,9 @@ impl Node {
         self.saved.start.as_ref().is_some_and(|start| {
             let is_listed = start.members.get(usize::from(self.me.0)) == Some(&self.saved.incarnation);
             // A proposer binds nobody: it may be of a run whose acceptors back another one.
-            let is_backed = self.saved.backed == start.run() || self.role() == Some(Role::Proposer);
+            let is_backed = self.saved.backed == start.run()
+                || self.role() == Some(Role::Proposer)
+                || !self.keeps(Rule::NewestRunIsBacked);
             is_listed && is_backed || !self.keeps(Rule::ForgottenOnlyLearns)
         })
     }
@@ -317,7 +319,13 @@ impl Node {
             effects.push(self.ask_later());
         }
         match self.refusal() {
-            None => effects.extend(self.propose()),
+            // Soon, but not at once: acceptors may hear of the start later than we, and what comes
+            // before that they pass over.
+            None if !self.proposer.clients.is_empty() => {
+                let soon = self.timing.backoff..self.timing.backoff * 2;
+                effects.push(Effect::SetTimer { timer: Timer::Retry, after: soon });
+            }
+            None => {}
             Some(why) => {
                 let clients = std::mem::take(&mut self.proposer.clients);
                 effects.extend(clients.into_keys().map(|client| answer(client, Message::Refused { why })));

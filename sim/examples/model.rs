@@ -150,7 +150,8 @@ fn go(flags: &Flags) -> Result<bool, String> {
         }
         Algorithm::Paxos => {
             use paxos::Rule;
-            let roles = <[usize; 3]>::try_from(flags.roles.as_slice()).map_err(|_| "--roles: expected three numbers, such as 2,3,1")?;
+            let roles = <[usize; 3]>::try_from(flags.roles.as_slice())
+                .map_err(|_| "--roles: expected three numbers, such as 2,3,1")?;
             let paxos = Paxos::of(roles, &flags.forgetful, rule(flags, Rule::ALL, Rule::name)?);
             without_hub(flags, paxos.ok_or("--roles: expected one of each at least")?, !flags.from_the_start)
         }

@@ -229,7 +229,13 @@ fn fresh_nodes(flags: &Flags) -> Result<Scenario, Error> {
     let cast = match algorithm {
         Algorithm::LowestId => {
             let mut next = 0;
-            format!("peers{}\nsettle\n", with_ids(&mut |_| { next += 1; next }))
+            format!(
+                "peers{}\nsettle\n",
+                with_ids(&mut |_| {
+                    next += 1;
+                    next
+                })
+            )
         }
         Algorithm::Paxos => {
             format!("paxos pa,pb {} l\nrun-until l starts\nask pa 210\nask pb 55\nsettle\n", names.join(","))

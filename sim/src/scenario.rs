@@ -157,12 +157,16 @@ impl Scenario {
         match &self.commands {
             Commands::Hub(lines) => {
                 let mut stage = Stage::default();
-                self.perform(lines, |command| stage.perform(command).map_err(|problem| (problem, stage.trace().into())))?;
+                self.perform(lines, |command| {
+                    stage.perform(command).map_err(|problem| (problem, stage.trace().into()))
+                })?;
                 Ok(stage.trace().into())
             }
             Commands::Mesh(lines) => {
                 let mut stage = mesh::Stage::default();
-                self.perform(lines, |command| stage.perform(command).map_err(|problem| (problem, stage.trace().into())))?;
+                self.perform(lines, |command| {
+                    stage.perform(command).map_err(|problem| (problem, stage.trace().into()))
+                })?;
                 Ok(stage.trace().into())
             }
         }

@@ -13,4 +13,6 @@ crate::rule::rules! {
     QuorumOfOneBallot = "quorum-of-one-ballot",
     /// Who has forgotten what it promised takes no part any more: it only learns.
     ForgottenOnlyLearns = "forgotten-only-learns",
+    /// Who passed a leader's candidate on takes part in no older run.
+    NewestRunIsBacked = "newest-run-is-backed",
 }

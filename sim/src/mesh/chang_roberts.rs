@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::RngExt;
-use ringleader_shared::election::chang_roberts::{self as machine, Event, Flag, Neighbour, Report, Rule, Timer, Timing};
+use ringleader_shared::election::chang_roberts::{
+    self as machine, Event, Flag, Neighbour, Report, Rule, Timer, Timing,
+};
 use ringleader_shared::id::Name;
 use ringleader_shared::machine::{Effect, Input};
 use uuid::Uuid;

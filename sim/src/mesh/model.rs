@@ -163,7 +163,8 @@ impl<A: Checked> stateright::Model for Bounded<A> {
     fn init_states(&self) -> Vec<State<A>> {
         let size = self.algorithm.size();
         let wishes = (1 << self.algorithm.wishes().len()) - 1;
-        let nodes = (0..size).map(|_| Place { life: Life::Down, run: 1, saved: None, timers: BTreeSet::new() }).collect();
+        let nodes =
+            (0..size).map(|_| Place { life: Life::Down, run: 1, saved: None, timers: BTreeSet::new() }).collect();
         let seen = A::Seen::default();
         let mut state = State { nodes, ways: BTreeMap::new(), seen, left: self.bounds, wishes, wrong: None };
         for (node, place) in state.nodes.iter_mut().enumerate() {
@@ -187,7 +188,9 @@ impl<A: Checked> stateright::Model for Bounded<A> {
             for at in 0..reach {
                 let action = |dies| Action::Arrives(from, to, at, dies);
                 actions.push(action(None));
-                self.deaths(state, to, || self.input(state, from, to, at), &mut |dies| actions.push(action(Some(dies))));
+                self.deaths(state, to, || self.input(state, from, to, at), &mut |dies| {
+                    actions.push(action(Some(dies)))
+                });
             }
         }
         for (node, place) in state.nodes.iter().enumerate() {

@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use ringleader_shared::id::Name;
 use ringleader_shared::machine::{Effect, Input};
 use ringleader_shared::paxos::{
-    Ballot, ClientId, Event, Incarnation, Message, Node, NodeId, Peer, Refusal, Report, Role, Roles, Rule, Saved, Timer,
-    Timing, Value, Vote, Waiting,
+    Ballot, ClientId, Event, Incarnation, Message, Node, NodeId, Peer, Refusal, Report, Role, Roles, Rule, Saved,
+    Timer, Timing, Value, Vote, Waiting,
 };
 
 use super::model::{Checked, Fires, State};
@@ -208,7 +208,7 @@ impl Chance for Paxos {
     }
 
     fn faults(&self) -> &'static [Fault] {
-        use Fault::{Cut, CrashAndRestart, Loss, Partition, Pause, Wish};
+        use Fault::{CrashAndRestart, Cut, Loss, Partition, Pause, Wish};
         &[Wish, Wish, CrashAndRestart, CrashAndRestart, Pause, Cut, Partition, Loss]
     }
 

@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::{Mesh, letters};
 use super::world::{CrashAt, World};
+use super::{Mesh, letters};
 use crate::seeds;
 
 /// An algorithm whose casts and faults can be drawn.
@@ -168,7 +168,9 @@ impl Errand {
         }));
         let what = match played {
             Ok(Ok(())) => {
-                let faults = acts.iter().filter(|(_, act)| !matches!(act, Act::Wish(_) | Act::Heal | Act::Restart(_) | Act::Wake(_)));
+                let faults = acts
+                    .iter()
+                    .filter(|(_, act)| !matches!(act, Act::Wish(_) | Act::Heal | Act::Restart(_) | Act::Wake(_)));
                 return Ok(Run { now: world.now(), sent: world.sent(), faults: faults.count() as u64 });
             }
             Ok(Err(what)) => what,

@@ -129,7 +129,8 @@ impl FromStr for Command {
 /// `a=7 b=3@2s`, behind flags.
 fn named(algorithm: &'static str, known: &[&str], words: &[&str]) -> Result<Cast, String> {
     let flags = words.iter().take_while(|word| known.contains(word)).map(|word| word.to_string()).collect::<Vec<_>>();
-    let expected = || format!("{algorithm} NAME=ID …, such as a=7 or a=7@2s; before them may stand {}", known.join(", "));
+    let expected =
+        || format!("{algorithm} NAME=ID …, such as a=7 or a=7@2s; before them may stand {}", known.join(", "));
     let nodes: Vec<Spec> = words[flags.len()..]
         .iter()
         .map(|word| {
@@ -144,7 +145,8 @@ fn named(algorithm: &'static str, known: &[&str], words: &[&str]) -> Result<Cast
 /// `p,q a,b,c l`, behind flags.
 fn paxos(words: &[&str]) -> Result<Cast, String> {
     let expected = || "paxos PROPOSER,… ACCEPTOR,… LEARNER,…; before them may stand forgetful".to_owned();
-    let flags: Vec<String> = words.iter().take_while(|word| **word == "forgetful").map(|word| word.to_string()).collect();
+    let flags: Vec<String> =
+        words.iter().take_while(|word| **word == "forgetful").map(|word| word.to_string()).collect();
     let [proposers, acceptors, learners] = words[flags.len()..] else { return Err(expected()) };
     let (mut nodes, mut roles) = (vec![], [0; 3]);
     for (count, group) in roles.iter_mut().zip([proposers, acceptors, learners]) {
@@ -214,7 +216,8 @@ impl Cast {
             "ring" => ready(ChangRoberts::new(&names, &ids, has("repair")), names, &delays, seed),
             "peers" => ready(LowestId::new(&ids, has("quorum"), has("start-without-all")), names, &delays, seed),
             _ => {
-                let paxos = Paxos::new(&names, self.roles, has("forgetful")).ok_or("one of each role, 100 in all at most")?;
+                let paxos =
+                    Paxos::new(&names, self.roles, has("forgetful")).ok_or("one of each role, 100 in all at most")?;
                 ready(paxos, names, &delays, seed)
             }
         })
@@ -281,7 +284,9 @@ impl<A: Mesh> Play for World<A> {
                 let groups: Vec<Vec<usize>> =
                     groups.iter().map(|group| group.iter().map(known).collect()).collect::<Result<_, _>>()?;
                 for (at, group) in groups.iter().enumerate() {
-                    for (from, to) in groups[at + 1..].iter().flatten().flat_map(|other| group.iter().map(|one| (*one, *other))) {
+                    for (from, to) in
+                        groups[at + 1..].iter().flatten().flat_map(|other| group.iter().map(|one| (*one, *other)))
+                    {
                         self.cut(from, to);
                         self.cut(to, from);
                     }

@@ -20,7 +20,7 @@ async fn listeners(count: usize) -> (Vec<TcpListener>, Vec<Address>) {
 }
 
 fn query(number: u64) -> Message {
-    Message::Query { run: Incarnation::new(number).unwrap() }
+    Message::Query { run: Incarnation::new(number).unwrap(), unfinished: false }
 }
 
 async fn next(mesh: &mut Mesh) -> Input<Node> {
