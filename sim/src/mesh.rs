@@ -70,9 +70,14 @@ pub trait Mesh: Clone + Debug + Eq + Hash + Send + Sync + 'static {
         None
     }
 
-    /// Whether a driver drops a message that was on its way, or waited to be taken in, for
-    /// so long.
-    fn comes_too_late(&self, _message: &Message<Self>, _age: Duration) -> bool {
+    /// How long an exchange may take: what is said, and the answer on the same connection.
+    /// Who wakes later finds no answer to what it asked, and nobody who waits for its own.
+    fn exchange(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// Whether this is such an answer.
+    fn is_answer(&self, _message: &Message<Self>) -> bool {
         false
     }
 

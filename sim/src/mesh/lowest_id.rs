@@ -61,9 +61,12 @@ impl Mesh for LowestId {
         self.ids[other]
     }
 
-    /// The driver drops an answer that took too long.
-    fn comes_too_late(&self, message: &Message, age: Duration) -> bool {
-        matches!(message, Message::Vote(_)) && age > self.options.timing.exchange()
+    fn exchange(&self) -> Duration {
+        self.options.timing.exchange()
+    }
+
+    fn is_answer(&self, message: &Message) -> bool {
+        matches!(message, Message::Vote(_))
     }
 
     fn line(&self, message: &Message) -> String {
@@ -117,9 +120,11 @@ impl Mesh for LowestId {
         Ok(())
     }
 
-    /// All name the lowest that is there.
+    /// All name the lowest that is there; with a quorum, if a majority is.
     fn is_settled(&self, (): &(), nodes: &[Option<&Self::Node>]) -> bool {
-        let lowest = nodes.iter().flatten().map(|node| node.me()).min();
+        let there = nodes.iter().flatten().count();
+        let may_lead = !self.options.quorum || 2 * there > self.ids.len();
+        let lowest = nodes.iter().flatten().map(|node| node.me()).min().filter(|_| may_lead);
         nodes.iter().flatten().all(|node| node.leader() == lowest)
     }
 }
@@ -143,7 +148,11 @@ impl Chance for LowestId {
     }
 
     fn faults(&self) -> &'static [Fault] {
-        &[Fault::CrashAndRestart, Fault::Pause, Fault::Cut, Fault::Partition, Fault::Loss]
+        // Where one is gone for good, who comes back has to be told not to wait for it.
+        match self.options.start_without_all {
+            true => &[Fault::Crash, Fault::Pause, Fault::Cut, Fault::Partition, Fault::Loss],
+            false => &[Fault::CrashAndRestart, Fault::Pause, Fault::Cut, Fault::Partition, Fault::Loss],
+        }
     }
 
     fn agrees(&self) -> bool {

@@ -200,8 +200,10 @@ fn draw<A: Chance>(algorithm: &A, rng: &mut StdRng) -> Vec<(Duration, Act)> {
     if faults.is_empty() {
         return acts;
     }
-    for _ in 0..rng.random_range(1..=12) {
-        let at = rng.random_range(A::STORM / 10..A::STORM);
+    // What nothing is lost between has to have met before anybody dies.
+    let first = if A::LOSSY { Duration::ZERO } else { A::STORM / 10 };
+    for _ in 0..rng.random_range(1..=20) {
+        let at = rng.random_range(first..A::STORM);
         let later = at + rng.random_range(Duration::ZERO..A::STORM / 2);
         let node = rng.random_range(0..size);
         // Right after the beginning of something, or at any time.

@@ -33,6 +33,8 @@ pub struct World<A: Mesh> {
     cut: BTreeSet<(usize, usize)>,
     /// How often a message is lost on any way, of 1.
     pub loss: f64,
+    /// Who does not wait any more for an answer to what is taken in.
+    hung_up: Option<usize>,
     seen: A::Seen,
     rng: StdRng,
     /// What happened, where somebody reads it.
@@ -98,6 +100,7 @@ impl<A: Mesh> World<A> {
             ends: BTreeMap::new(),
             cut: BTreeSet::new(),
             loss: 0.0,
+            hung_up: None,
             seen: A::Seen::default(),
             rng: StdRng::seed_from_u64(seed),
             trace: None,
@@ -353,11 +356,16 @@ impl<A: Mesh> World<A> {
     /// Takes in what happened while it took in nothing.
     fn take_in(&mut self, node: usize) -> Result<(), String> {
         while let Some((since, input)) = self.nodes[node].waiting.pop_front() {
-            let age = self.agenda.now() - since;
-            let late = matches!(&input, Input::Message { message, .. } if self.algorithm.comes_too_late(message, age));
-            if !late {
-                self.handle(node, input)?;
-            }
+            let is_over = self.agenda.now() - since > self.algorithm.exchange();
+            let from = match &input {
+                Input::Message { message, .. } if is_over && self.algorithm.is_answer(message) => continue,
+                Input::Message { from, .. } if is_over => self.algorithm.whom(node, from),
+                _ => None,
+            };
+            self.hung_up = from;
+            let handled = self.handle(node, input);
+            self.hung_up = None;
+            handled?;
         }
         self.judge()
     }
@@ -452,6 +460,9 @@ impl<A: Mesh> World<A> {
             }
             return;
         };
+        if self.hung_up == Some(to) && self.algorithm.is_answer(&message) {
+            return;
+        }
         if self.cut.contains(&(from, to)) || (self.loss > 0.0 && self.rng.random_bool(self.loss)) {
             return;
         }
