@@ -81,3 +81,29 @@ fn plants_are_listed_and_an_unknown_one_is_refused() {
     let (code, _, errors) = sim(&["--plant", "no-such-rule"]);
     assert!(code == Some(2) && errors.contains("sim --plant list"), "{errors}");
 }
+
+#[test]
+fn algorithms_without_a_hub_have_rings_seeds_and_rules_too() {
+    for (algorithm, part) in [("chang-roberts", "ends: leader is"), ("lowest-id", "leader is 1"), ("paxos", "outcome ")] {
+        let (code, trace, errors) = sim(&["--algorithm", algorithm, "--nodes", "3", "--seed", "42"]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{trace}");
+        assert!(trace.contains(part), "{trace}");
+
+        let (code, summary, _) = sim(&["--algorithm", algorithm, "--seeds", "50"]);
+        assert!(
+            code == Some(0) && summary.contains("seeds       50,") && summary.contains("violations  0"),
+            "{summary}"
+        );
+        let (code, rules, _) = sim(&["--algorithm", algorithm, "--plant", "list"]);
+        assert!(code == Some(0) && rules.lines().count() >= 6, "{rules}");
+        let (code, _, errors) = sim(&["--algorithm", algorithm, "--plant", "no-such-rule"]);
+        assert!(code == Some(2) && errors.contains("expected list"), "{errors}");
+        let (code, _, errors) = sim(&["--algorithm", algorithm, "--seeds", "1", "--calm"]);
+        assert!(code == Some(2) && errors.contains("--calm"), "{errors}");
+    }
+    let (code, story, _) = sim(&["--algorithm", "paxos", "--seeds", "50", "--plant", "promise-is-kept"]);
+    assert_eq!(code, Some(1), "{story}");
+    for part in ["violations  1", "agreement", "the shortest story found", "--from 4 --plant promise-is-kept\n"] {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+}

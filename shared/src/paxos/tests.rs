@@ -1,5 +1,6 @@
 //! One input, the exact effects. Nodes 0 and 1 propose, 2 to 4 accept, 5 learns.
 
+mod runs;
 mod wire;
 
 use super::*;

@@ -337,3 +337,54 @@ fn wait<A: Mesh>(world: &mut World<A>, mut done: impl FnMut(&World<A>) -> bool) 
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_bad_line_is_named_with_what_was_expected() {
+        let table = [
+            ("fly c", "x.txt:3: expected one of"),
+            ("ring", "ring NAME=ID"),
+            ("ring a", "ring NAME=ID"),
+            ("peers a=x", "peers NAME=ID"),
+            ("ring A7=7", "small letters"),
+            ("paxos p a,b", "paxos PROPOSER"),
+            ("paxos p a l@x", "paxos PROPOSER"),
+            ("seed x", "seed NUMBER"),
+            ("crash", "crash NODE"),
+            ("partition a b", "partition A"),
+            ("run-for 2", "such as 2s"),
+            ("run-until b", "run-until NODE WORDS"),
+        ];
+        for (line, expected) in table {
+            let text = format!("# A story.\nring a=7 b=9\n{line}\n----\n");
+            let error = Scenario::parse("x.txt", &text).unwrap_err().to_string();
+            assert!(error.starts_with("x.txt:3: ") && error.contains(expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_named_with_what_happened_until_then() {
+        let table = [
+            ("ring a=7 b=9", "crash c", "there is no node c"),
+            ("ring a=7 b=9", "restart a", "it does not run, runs already, or has ended"),
+            ("ring a=7 b=9", "wake a", "it does not run"),
+            ("ring a=7 b=9", "cut a b", "nothing is lost between these nodes"),
+            ("ring a=7 b=9", "ask a 210", "nothing can be asked"),
+            ("ring a=7 b=9", "seed 3", "before the nodes"),
+            ("ring a=7 b=9", "run-until a flies", "did not happen in 60s"),
+            ("peers a=1 b=2", "ask b x", "nothing can be asked"),
+        ];
+        for (cast, line, expected) in table {
+            let scenario = Scenario::parse("x.txt", &format!("{cast}\nrun-for 1ms\n{line}\n")).unwrap();
+            let error = scenario.run().unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("a starts"), "{line}: {error}");
+        }
+        for (text, expected) in [("ring a=1 a=2\n", "two nodes are called a"), ("settle\nring a=1\n", "no nodes yet")] {
+            let error = Scenario::parse("x.txt", text).unwrap().run().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
