@@ -84,7 +84,8 @@ fn plants_are_listed_and_an_unknown_one_is_refused() {
 
 #[test]
 fn algorithms_without_a_hub_have_rings_seeds_and_rules_too() {
-    for (algorithm, part) in [("chang-roberts", "ends: leader is"), ("lowest-id", "leader is 1"), ("paxos", "outcome ")] {
+    for (algorithm, part) in [("chang-roberts", "ends: leader is"), ("lowest-id", "leader is 1"), ("paxos", "outcome ")]
+    {
         let (code, trace, errors) = sim(&["--algorithm", algorithm, "--nodes", "3", "--seed", "42"]);
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{trace}");
         assert!(trace.contains(part), "{trace}");
