@@ -380,7 +380,7 @@ mod refused {
         let dir = TempDir::new().unwrap();
         let (file, log) = (dir.path().join("config.txt"), dir.path().join("log.txt"));
         std::fs::write(&file, config).unwrap();
-        let arguments = ["ring", "--config", file.to_str().unwrap(), "--log-file", log.to_str().unwrap()];
+        let arguments = ["ring", "--config", file.to_str().unwrap(), "--log", log.to_str().unwrap()];
         let mut run = Run::start(&[&arguments[..], more].concat());
         assert_eq!(run.end().await.code(), Some(1));
         let (out, err) = run.rest().await;
@@ -405,6 +405,27 @@ mod refused {
             let said = refused(config, more).await;
             assert!(said.starts_with(&format!("ringleader: {expected}")), "{said}");
         }
+    }
+
+    /// `--log` is the file here, and what goes to stderr has another flag.
+    #[tokio::test]
+    async fn the_two_logs_are_not_taken_for_each_other() {
+        let ring = Ring::new(2);
+        let mut nodes = [ring.spawn(0, 1, &["--log-filter", "debug"]), ring.spawn(1, 2, &["--log-filter", "error"])];
+        nodes[0].err("sent Message").await;
+        all_follow(&mut nodes, 2).await;
+        assert_eq!(ring.log(1)[0], format!("Sent: uuid={}, flag=0", id(2)));
+        let dir = TempDir::new().unwrap();
+        let (config, log) = (ring.write_config(0, 2), dir.path().join("log.txt"));
+        let arguments = ["ring", "--config", config.to_str().unwrap(), "--log", log.to_str().unwrap()];
+        let said = |more: &[&str]| Run::start(&[&arguments[..], more].concat());
+        let mut run = said(&["--log-filter", "=x="]);
+        assert_eq!(run.end().await.code(), Some(1));
+        assert!(run.rest().await.1[0].contains("expected a level such as info"));
+        let place = dir.path().join("ring");
+        let mut run = Run::start(&["ring", "demo", "--log-filter", "error", "--dir", place.to_str().unwrap()]);
+        assert_eq!(run.end().await.code(), Some(0));
+        assert_eq!(std::fs::read_to_string(place.join("node-1/stderr.txt")).unwrap(), "");
     }
 
     #[tokio::test]

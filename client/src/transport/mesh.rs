@@ -81,7 +81,7 @@ pub struct TurnedAway {
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// The address belongs to another machine.
-    #[error("cannot listen on {address}: that is no address of this machine ({source})")]
+    #[error("cannot listen on {address}: that is no address of this machine")]
     NotHere {
         /// Where it was to listen.
         address: Address,
@@ -89,7 +89,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The port is taken, or not for this user.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Taken {
         /// Where it was to listen.
         address: Address,

@@ -117,6 +117,17 @@ impl Address {
     }
 }
 
+/// What lies between two messages to a successor: some nodes read one object a read,
+/// whatever came.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two of them, at least.
+    pub between: Duration,
+    /// From the connection to the second message, at least: some only begin to read when they
+    /// have slept and dialled.
+    pub settle: Duration,
+}
+
 /// What comes over the connections.
 #[derive(Debug)]
 pub enum Heard {
@@ -143,7 +154,7 @@ pub struct Links {
     tell: mpsc::Sender<Heard>,
     heard: mpsc::Receiver<Heard>,
     successor: Successor,
-    pace: Duration,
+    pace: Pace,
     acceptor: JoinHandle<()>,
 }
 
@@ -158,9 +169,8 @@ struct Successor {
 impl Links {
     /// Dials the first successor until it answers, for ever, and says so; then begins to
     /// read. `ring` is the ring in order, from us on, or at least us and the successor.
-    /// With `repair` whoever dials us is heard, else only who speaks first. `pace` is what
-    /// lies between two messages at least: some nodes read one object a read, whatever came.
-    pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool, pace: Duration) -> Links {
+    /// With `repair` whoever dials us is heard, else only who speaks first.
+    pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool, pace: Pace) -> Links {
         let stream = keep_dialling(&ring[1]).await;
         let (tell, heard) = mpsc::channel(64);
         let connected = tell.clone();
@@ -185,7 +195,9 @@ impl Links {
         if places > self.successor.places
             && let Some(address) = self.ring.get(places)
         {
-            let (address, pace, tell) = (address.clone(), self.pace, self.tell.clone());
+            // Whoever is to be reached after a repair has long begun to read.
+            let pace = Pace { settle: Duration::ZERO, ..self.pace };
+            let (address, tell) = (address.clone(), self.tell.clone());
             self.successor = Successor::new(places, |queue| dial(places, address, pace, queue, tell));
         }
         if places == self.successor.places && self.successor.queue.try_send(wire::encode(message)).is_err() {
@@ -201,7 +213,7 @@ impl Links {
         drop(queue);
         // What comes now comes too late, and is not to hold up the task.
         drop(self.heard);
-        if timeout(FLUSH + self.pace * waiting as u32, task).await.is_err() {
+        if timeout(FLUSH + self.pace.settle + self.pace.between * waiting as u32, task).await.is_err() {
             debug!("the successor did not take all that was sent");
         }
         self.acceptor.abort();
@@ -243,7 +255,7 @@ async fn keep_dialling(address: &Address) -> TcpStream {
 async fn dial(
     places: usize,
     address: Address,
-    pace: Duration,
+    pace: Pace,
     queue: mpsc::Receiver<String>,
     tell: mpsc::Sender<Heard>,
 ) {
@@ -271,7 +283,7 @@ async fn dial(
 async fn attend(
     places: usize,
     stream: TcpStream,
-    pace: Duration,
+    pace: Pace,
     queue: mpsc::Receiver<String>,
     tell: mpsc::Sender<Heard>,
 ) {
@@ -280,10 +292,10 @@ async fn attend(
     }
 }
 
-async fn carry(mut stream: TcpStream, pace: Duration, mut queue: mpsc::Receiver<String>) -> Result<(), String> {
+async fn carry(mut stream: TcpStream, pace: Pace, mut queue: mpsc::Receiver<String>) -> Result<(), String> {
     let (mut read, mut write) = stream.split();
     let mut passed_over = [0; 512];
-    let mut next = Instant::now();
+    let (settled, mut next) = (Instant::now() + pace.settle, Instant::now());
     loop {
         tokio::select! {
             biased;
@@ -295,7 +307,7 @@ async fn carry(mut stream: TcpStream, pace: Duration, mut queue: mpsc::Receiver<
                 sleep_until(next).await;
                 let written = timeout(PATIENCE, write.write_all(line.as_bytes())).await;
                 written.map_err(|_| "it takes nothing".to_owned())?.map_err(|error| error.to_string())?;
-                next = Instant::now() + pace;
+                next = settled.max(Instant::now() + pace.between);
             }
             // Messages go the other way: all there is to read is the end.
             read = read.read(&mut passed_over) => match read {
