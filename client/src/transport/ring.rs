@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -40,8 +41,9 @@ const NEXT_PATIENCE: Duration = Duration::from_secs(1);
 /// in a ring of a thousand, and then some.
 const QUEUE: usize = 4096;
 
-/// How many connections may be open to us without having said anything, in a static ring.
-const SILENT: usize = 16;
+/// How many connections may be open to us besides those of the ring. One more, and the
+/// oldest that has said nothing of use makes room.
+const STRANGERS: usize = 16;
 
 /// How long what still waits to be sent may take at the end, besides the pace.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -169,13 +171,14 @@ struct Successor {
 impl Links {
     /// Dials the first successor until it answers, for ever, and says so; then begins to
     /// read. `ring` is the ring in order, from us on, or at least us and the successor.
-    /// With `repair` whoever dials us is heard, else only who speaks first.
+    /// With `repair` whoever dials us is heard, else only who first sends a message.
     pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool, pace: Pace) -> Links {
         let stream = keep_dialling(&ring[1]).await;
         let (tell, heard) = mpsc::channel(64);
         let connected = tell.clone();
         let successor = Successor::new(1, |queue| async move { attend(1, stream, pace, queue, connected).await });
-        let door = Door { most: if repair { ring.len() } else { SILENT }, predecessor: (!repair).then(Arc::default) };
+        let known = if repair { ring.len() } else { 1 };
+        let door = Door { most: known + STRANGERS, predecessor: (!repair).then(Arc::default) };
         let acceptor = tokio::spawn(door.keep_open(listener, tell.clone()));
         Links { ring, tell, heard, successor, pace, acceptor }
     }
@@ -323,17 +326,17 @@ async fn carry(mut stream: TcpStream, pace: Pace, mut queue: mpsc::Receiver<Stri
 struct Door {
     /// How many at a time.
     most: usize,
-    /// In a static ring: which connection spoke first.
+    /// In a static ring: which connection brought the first message.
     predecessor: Option<Arc<OnceLock<u64>>>,
 }
 
 impl Door {
     async fn keep_open(self, listener: TcpListener, tell: mpsc::Sender<Heard>) {
-        let places = Arc::new(Semaphore::new(self.most));
         // Ends them when this ends.
         let mut readers = JoinSet::new();
+        // From the oldest on; and who has brought a message.
+        let mut open: Vec<(AbortHandle, Arc<AtomicBool>)> = vec![];
         for number in 0.. {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -343,12 +346,19 @@ impl Door {
                     continue;
                 }
             };
-            let reader = Reader { number, peer, predecessor: self.predecessor.clone(), tell: tell.clone() };
-            readers.spawn(async move {
-                reader.read(stream).await;
-                drop(place);
-            });
             while readers.try_join_next().is_some() {}
+            open.retain(|(reader, _)| !reader.is_finished());
+            if open.len() >= self.most {
+                let Some(oldest) = open.iter().position(|(_, spoken)| !spoken.load(Relaxed)) else {
+                    debug!("{peer} is not let in: {} have come", open.len());
+                    continue;
+                };
+                open.remove(oldest).0.abort();
+            }
+            let spoken = Arc::<AtomicBool>::default();
+            let predecessor = self.predecessor.clone();
+            let reader = Reader { number, peer, predecessor, spoken: spoken.clone(), tell: tell.clone() };
+            open.push((readers.spawn(reader.read(stream)), spoken));
         }
     }
 }
@@ -358,6 +368,8 @@ struct Reader {
     number: u64,
     peer: SocketAddr,
     predecessor: Option<Arc<OnceLock<u64>>>,
+    /// Whether it has brought a message.
+    spoken: Arc<AtomicBool>,
     tell: mpsc::Sender<Heard>,
 }
 
@@ -365,31 +377,47 @@ impl Reader {
     async fn read(self, mut stream: TcpStream) {
         let peer = self.peer;
         debug!("{peer} has connected");
-        let (mut inbox, mut bytes, mut spoken) = (Inbox::default(), [0; MAX_MESSAGE_BYTES], false);
+        let (mut inbox, mut bytes) = (Inbox::default(), [0; MAX_MESSAGE_BYTES]);
         let why = loop {
             let count = match stream.read(&mut bytes).await {
                 Ok(0) => break "it closed the connection".to_owned(),
                 Ok(count) => count,
                 Err(error) => break error.to_string(),
             };
-            spoken = true;
-            if self.predecessor.as_ref().is_some_and(|first| *first.get_or_init(|| self.number) != self.number) {
-                return warn!("{peer} is not heard: the ring has its predecessor");
+            let others = |first: &&u64| **first != self.number;
+            if self.predecessor.as_ref().and_then(|first| first.get()).filter(others).is_some() {
+                return self.is_not_heard();
             }
             inbox.push(&bytes[..count]);
             while let Some(found) = inbox.next() {
+                // What brings no message, such as a browser that was sent here, is no predecessor.
+                if found.is_ok() && !self.spoken.swap(true, Relaxed) {
+                    let first = self.predecessor.as_ref().map(|first| first.get_or_init(|| self.number));
+                    if first.filter(others).is_some() {
+                        return self.is_not_heard();
+                    }
+                }
                 let heard = found.map_or_else(Heard::Bad, Heard::Message);
                 if self.tell.send(heard).await.is_err() {
                     return;
                 }
             }
         };
-        if spoken {
+        if self.spoken.load(Relaxed) {
             let lost = Heard::Lost { whom: Neighbour::Predecessor, peer: Some(peer), why };
             let _ = self.tell.send(lost).await;
         } else {
             // A probe of the port, say. A predecessor has something to say from the start.
-            debug!("{peer} has left without a word");
+            debug!("{peer} has left without a message");
+        }
+    }
+
+    fn is_not_heard(&self) {
+        /// Of whoever dials again and again, more lines of the log would tell nothing new.
+        const SAID: u64 = 100;
+        match self.number {
+            ..SAID => warn!("{} is not heard: the ring has its predecessor", self.peer),
+            _ => debug!("{} is not heard: the ring has its predecessor", self.peer),
         }
     }
 }
