@@ -132,7 +132,7 @@ impl Mesh {
     pub fn new(me: NodeId, nodes: &[Address], clients: u16, listener: TcpListener) -> Mesh {
         let mut tasks = JoinSet::new();
         let (tell, inbox) = mpsc::channel(INBOX);
-        let door = Door { me, nodes: nodes.len() as u16, clients, tell };
+        let door = Door { me, nodes: nodes.len() as u16, clients, tell, grumbles: Default::default() };
         tasks.spawn(Arc::new(door).keep(listener));
         let mut links = BTreeMap::new();
         for (to, address) in (0..).map(NodeId).zip(nodes).filter(|(to, _)| *to != me) {
