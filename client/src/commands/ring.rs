@@ -19,7 +19,14 @@ pub struct RingArgs {
     // In place of --log FILTER, which all other commands have: --log is another file here, as the
     // exercise has it. With the id of that one, clap does not add it, and takes the two for one.
     /// What is logged on stderr: error, warn, info, debug (every message) or trace, or a filter.
-    #[arg(id = "log", long = "log-filter", global = true, value_name = "FILTER", env = "RINGLEADER_LOG", default_value = "info")]
+    #[arg(
+        id = "log",
+        long = "log-filter",
+        global = true,
+        value_name = "FILTER",
+        env = "RINGLEADER_LOG",
+        default_value = "info"
+    )]
     filter: String,
 }
 

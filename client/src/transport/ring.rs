@@ -255,13 +255,7 @@ async fn keep_dialling(address: &Address) -> TcpStream {
 }
 
 /// Another successor, in a ring that stood: who does not answer soon is dead.
-async fn dial(
-    places: usize,
-    address: Address,
-    pace: Pace,
-    queue: mpsc::Receiver<String>,
-    tell: mpsc::Sender<Heard>,
-) {
+async fn dial(places: usize, address: Address, pace: Pace, queue: mpsc::Receiver<String>, tell: mpsc::Sender<Heard>) {
     let until = Instant::now() + NEXT_PATIENCE;
     let mut delays = BACKOFF.build();
     let why = loop {

@@ -296,8 +296,7 @@ impl Bench {
         let ports = [&[port, listener.local_addr().unwrap().port()], others].concat();
         std::fs::write(&config, ports.iter().map(|port| format!("127.0.0.1,{port}\n")).collect::<String>()).unwrap();
         let uuid = id(5);
-        let arguments =
-            ["ring", "--config", config.to_str().unwrap(), "--log", log.to_str().unwrap(), "--id", &uuid];
+        let arguments = ["ring", "--config", config.to_str().unwrap(), "--log", log.to_str().unwrap(), "--id", &uuid];
         let run = Run::start(&[&arguments[..], prompt(more), more].concat());
         let successor = BufReader::new(soon("the dial", listener.accept()).await.unwrap().0);
         let predecessor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();

@@ -78,7 +78,11 @@ mod tests {
 
     #[test]
     fn a_count_and_then_the_peers() {
-        for text in ["2\n10 127.0.0.1\n9 ::1\n", "\u{feff}2\r\n10 127.0.0.1\r\n9 ::1\r\n\r\n", "\n 2 \n\n10\t127.0.0.1\n 9  ::1 \n\n"] {
+        for text in [
+            "2\n10 127.0.0.1\n9 ::1\n",
+            "\u{feff}2\r\n10 127.0.0.1\r\n9 ::1\r\n\r\n",
+            "\n 2 \n\n10\t127.0.0.1\n 9  ::1 \n\n",
+        ] {
             let list = parse(text).unwrap();
             let list: Vec<_> = list.iter().map(|(id, address)| (id.get(), address.to_string())).collect();
             assert_eq!(list, [(9, "::1".to_owned()), (10, "127.0.0.1".to_owned())], "{text:?}");

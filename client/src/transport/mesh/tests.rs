@@ -116,7 +116,10 @@ async fn a_line_that_is_no_message_ends_the_connection() {
     let (mut listening, addresses) = listeners(3).await;
     let mut mesh = Mesh::new(NodeId(0), &addresses, 1, listening.remove(0));
     let mut stream = TcpStream::connect(("127.0.0.1", addresses[0].port)).await.unwrap();
-    stream.write_all(b"{\"hello\":1,\"to\":0}\n{\"kind\":\"query\",\"run\":1,\"unfinished\":false}\nnonsense\n").await.unwrap();
+    stream
+        .write_all(b"{\"hello\":1,\"to\":0}\n{\"kind\":\"query\",\"run\":1,\"unfinished\":false}\nnonsense\n")
+        .await
+        .unwrap();
     assert_eq!(next(&mut mesh).await, from(1, query(1)));
     let mut heard = vec![];
     let _ = timeout(SOON, stream.read_to_end(&mut heard)).await.unwrap();
