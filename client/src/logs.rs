@@ -34,7 +34,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_new(&args.log)
-        .with_context(|| format!("--log: expected a level such as info, or a filter; got {:?}", args.log))?;
+        .with_context(|| format!("the log filter: expected a level such as info, or a filter; got {:?}", args.log))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     match args.log_format {
         Format::Text => logs.with_ansi(colours).init(),

@@ -27,7 +27,7 @@ pub struct Store<T> {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The disk, or its permissions.
-    #[error("cannot keep anything in {}: {source}; name a directory that this user may write to", path.display())]
+    #[error("cannot keep anything in {}; name a directory that this user may write to", path.display())]
     Unusable {
         /// The store's file.
         path: PathBuf,

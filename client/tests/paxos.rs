@@ -124,6 +124,23 @@ mod faults {
         }
     }
 
+    /// As with `| head -1`: the others need it all the same.
+    #[tokio::test]
+    async fn a_node_whose_stdout_is_closed_goes_on() {
+        let mut cluster = Cluster::start_with(1, 1, 1, &["--json"]).await;
+        for node in 0..3 {
+            cluster.node(node).out("started").await;
+            cluster.node(node).close_stdout();
+        }
+        assert_eq!(cluster.outcome("55", 0).await, "chosen 55");
+        assert_eq!(cluster.outcome("210", 0).await, "chosen 55");
+        cluster.node(0).err("nothing more is printed").await;
+        for node in 0..3 {
+            cluster.node(node).signal(Signal::SIGTERM);
+            assert_eq!(cluster.node(node).end().await.code(), Some(0));
+        }
+    }
+
     #[tokio::test]
     async fn a_learner_that_fails_learns_when_it_is_back() {
         let mut cluster = Cluster::new(1, 3, 1).await;

@@ -159,6 +159,24 @@ mod wire {
         assert_eq!(rest, "");
     }
 
+    /// Who sleeps before it dials, and then reads what has come as one object.
+    #[tokio::test]
+    async fn the_second_message_waits_for_who_begins_to_read_late() {
+        let started = Instant::now();
+        let mut bench = Bench::start(&["--settle", "1s"]).await;
+        bench.tell(&[object(6, 0), object(7, 0)].concat()).await;
+        bench.hears(5, 0).await;
+        bench.hears(6, 0).await;
+        assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+        bench.hears(7, 0).await;
+        // Who knows the leader does not leave with it unsaid.
+        let mut bench = Bench::start(&["--settle", "1s"]).await;
+        bench.tell(&object(6, 1)).await;
+        bench.hears(5, 0).await;
+        follows(&mut bench.run, 6).await;
+        bench.hears(6, 1).await;
+    }
+
     #[tokio::test]
     async fn its_own_uuid_goes_out_before_what_came_early() {
         let ring = Ring::new(2);
@@ -238,6 +256,33 @@ mod wire {
         bench.tell(&object(6, 1)).await;
         follows(&mut bench.run, 6).await;
         assert!(bench.log().contains(&format!("Ignored: uuid={}, flag=1", id(5))), "{:?}", bench.log());
+    }
+
+    #[tokio::test]
+    async fn strangers_neither_break_the_ring_nor_keep_the_predecessor_out() {
+        let ring = Ring::new(2);
+        let mut node = ring.spawn(0, 5, &[]);
+        node.err("dials").await;
+        let dial = || async { TcpStream::connect(("127.0.0.1", ring.ports[0])).await.unwrap() };
+        // A browser, say; and many that say nothing, before the node reads and after.
+        let mut browser = dial().await;
+        browser.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut silent = vec![];
+        for _ in 0..60 {
+            silent.push(dial().await);
+        }
+        let listener = ring.listen(1);
+        let mut successor = BufReader::new(soon("the dial", listener.accept()).await.unwrap().0);
+        let mut other = dial().await;
+        other.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        node.err("passed over what is no message").await;
+        drop((browser, other));
+        let mut predecessor = dial().await;
+        predecessor.write_all([object(6, 0), object(6, 1)].concat().as_bytes()).await.unwrap();
+        follows(&mut node, 6).await;
+        let mut all = String::new();
+        soon("its end", successor.read_to_string(&mut all)).await.unwrap();
+        assert_eq!(all.lines().collect::<Vec<_>>(), [object(5, 0), object(6, 0), object(6, 1)]);
     }
 
     #[tokio::test]
@@ -380,7 +425,7 @@ mod refused {
         let dir = TempDir::new().unwrap();
         let (file, log) = (dir.path().join("config.txt"), dir.path().join("log.txt"));
         std::fs::write(&file, config).unwrap();
-        let arguments = ["ring", "--config", file.to_str().unwrap(), "--log-file", log.to_str().unwrap()];
+        let arguments = ["ring", "--config", file.to_str().unwrap(), "--log", log.to_str().unwrap()];
         let mut run = Run::start(&[&arguments[..], more].concat());
         assert_eq!(run.end().await.code(), Some(1));
         let (out, err) = run.rest().await;
@@ -405,6 +450,27 @@ mod refused {
             let said = refused(config, more).await;
             assert!(said.starts_with(&format!("ringleader: {expected}")), "{said}");
         }
+    }
+
+    /// `--log` is the file here, and what goes to stderr has another flag.
+    #[tokio::test]
+    async fn the_two_logs_are_not_taken_for_each_other() {
+        let ring = Ring::new(2);
+        let mut nodes = [ring.spawn(0, 1, &["--log-filter", "debug"]), ring.spawn(1, 2, &["--log-filter", "error"])];
+        nodes[0].err("sent Message").await;
+        all_follow(&mut nodes, 2).await;
+        assert_eq!(ring.log(1)[0], format!("Sent: uuid={}, flag=0", id(2)));
+        let dir = TempDir::new().unwrap();
+        let (config, log) = (ring.write_config(0, 2), dir.path().join("log.txt"));
+        let arguments = ["ring", "--config", config.to_str().unwrap(), "--log", log.to_str().unwrap()];
+        let said = |more: &[&str]| Run::start(&[&arguments[..], more].concat());
+        let mut run = said(&["--log-filter", "=x="]);
+        assert_eq!(run.end().await.code(), Some(1));
+        assert!(run.rest().await.1[0].contains("expected a level such as info"));
+        let place = dir.path().join("ring");
+        let mut run = Run::start(&["ring", "demo", "--log-filter", "error", "--dir", place.to_str().unwrap()]);
+        assert_eq!(run.end().await.code(), Some(0));
+        assert_eq!(std::fs::read_to_string(place.join("node-1/stderr.txt")).unwrap(), "");
     }
 
     #[tokio::test]

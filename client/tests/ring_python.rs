@@ -33,8 +33,8 @@ async fn nodes_in_python_stand_anywhere_in_the_ring() {
         (&[0], [1, 2, 3], &[]),
         (&[1], [1, 3, 2], &[]),
         (&[2], [3, 2, 1], &[]),
-        (&[0, 2], [2, 3, 1], &["--pace", "1s"]),
-        (&[0, 2], [1, 2, 3], &["--pace", "1s", "--repair", "--linger", "3s"]),
+        (&[0, 2], [2, 3, 1], &["--settle", "2s"]),
+        (&[0, 2], [1, 2, 3], &["--settle", "2s", "--repair", "--linger", "3s"]),
     ];
     let plays = HABITS.iter().flat_map(|habits| {
         // Who takes one at a time, and begins late, gets by with ours beside it, not with its like.

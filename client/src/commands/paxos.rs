@@ -38,6 +38,7 @@ Who is what goes by position; ids count from 0.
   127.0.0.1 8103 con
   127.0.0.1 8104 con
   127.0.0.1 8105 con
+  127.0.0.1 0 cli
   127.0.0.1 0 cli";
 
 #[derive(Debug, Clone, Subcommand)]

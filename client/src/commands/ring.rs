@@ -16,6 +16,18 @@ pub struct RingArgs {
     command: Option<Command>,
     #[command(flatten)]
     node: node::NodeArgs,
+    // In place of --log FILTER, which all other commands have: --log is another file here, as the
+    // exercise has it. With the id of that one, clap does not add it, and takes the two for one.
+    /// What is logged on stderr: error, warn, info, debug (every message) or trace, or a filter.
+    #[arg(
+        id = "log",
+        long = "log-filter",
+        global = true,
+        value_name = "FILTER",
+        env = "RINGLEADER_LOG",
+        default_value = "info"
+    )]
+    filter: String,
 }
 
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -28,7 +40,7 @@ const EXAMPLES: &str = "Examples:
   ringleader ring demo --nodes 3                  three nodes, with their files, on this machine
   printf '127.0.0.1,5001\\n127.0.0.1,5002\\n' > a.txt   two nodes, each the other's successor:
   printf '127.0.0.1,5002\\n127.0.0.1,5001\\n' > b.txt
-  ringleader ring --config a.txt --log-file a.log & ringleader ring --config b.txt --log-file b.log
+  ringleader ring --config a.txt --log a.log & ringleader ring --config b.txt --log b.log
   ringleader ring                                 config.txt and log.txt of this directory
   ringleader ring --repair                        skips the dead; config.txt has the whole ring
   ringleader ring --json | jq -c .event           for programs: a line an event
@@ -41,6 +53,7 @@ Exit code: 0 the leader is known, and printed on stdout (leader is <uuid>); 3 th
 1 another error; 130 or 143 stopped before that by Ctrl-C or SIGTERM.";
 
 pub async fn run(args: RingArgs, logs: &logs::LogArgs) -> anyhow::Result<ExitCode> {
+    let logs = &logs::LogArgs { log: args.filter, log_format: logs.log_format };
     match args.command {
         Some(Command::Demo(args)) => demo::run(args, logs).await,
         None => node::run(args.node, logs).await,

@@ -81,7 +81,7 @@ pub struct TurnedAway {
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// The address belongs to another machine.
-    #[error("cannot listen on {address}: that is no address of this machine ({source})")]
+    #[error("cannot listen on {address}: that is no address of this machine")]
     NotHere {
         /// Where it was to listen.
         address: Address,
@@ -89,7 +89,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The port is taken, or not for this user.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Taken {
         /// Where it was to listen.
         address: Address,
@@ -132,7 +132,7 @@ impl Mesh {
     pub fn new(me: NodeId, nodes: &[Address], clients: u16, listener: TcpListener) -> Mesh {
         let mut tasks = JoinSet::new();
         let (tell, inbox) = mpsc::channel(INBOX);
-        let door = Door { me, nodes: nodes.len() as u16, clients, tell };
+        let door = Door { me, nodes: nodes.len() as u16, clients, tell, grumbles: Default::default() };
         tasks.spawn(Arc::new(door).keep(listener));
         let mut links = BTreeMap::new();
         for (to, address) in (0..).map(NodeId).zip(nodes).filter(|(to, _)| *to != me) {

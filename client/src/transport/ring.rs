@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -40,8 +41,9 @@ const NEXT_PATIENCE: Duration = Duration::from_secs(1);
 /// in a ring of a thousand, and then some.
 const QUEUE: usize = 4096;
 
-/// How many connections may be open to us without having said anything, in a static ring.
-const SILENT: usize = 16;
+/// How many connections may be open to us besides those of the ring. One more, and the
+/// oldest that has said nothing of use makes room.
+const STRANGERS: usize = 16;
 
 /// How long what still waits to be sent may take at the end, besides the pace.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -117,6 +119,17 @@ impl Address {
     }
 }
 
+/// What lies between two messages to a successor: some nodes read one object a read,
+/// whatever came.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two of them, at least.
+    pub between: Duration,
+    /// From the connection to the second message, at least: some only begin to read when they
+    /// have slept and dialled.
+    pub settle: Duration,
+}
+
 /// What comes over the connections.
 #[derive(Debug)]
 pub enum Heard {
@@ -143,7 +156,7 @@ pub struct Links {
     tell: mpsc::Sender<Heard>,
     heard: mpsc::Receiver<Heard>,
     successor: Successor,
-    pace: Duration,
+    pace: Pace,
     acceptor: JoinHandle<()>,
 }
 
@@ -158,14 +171,14 @@ struct Successor {
 impl Links {
     /// Dials the first successor until it answers, for ever, and says so; then begins to
     /// read. `ring` is the ring in order, from us on, or at least us and the successor.
-    /// With `repair` whoever dials us is heard, else only who speaks first. `pace` is what
-    /// lies between two messages at least: some nodes read one object a read, whatever came.
-    pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool, pace: Duration) -> Links {
+    /// With `repair` whoever dials us is heard, else only who first sends a message.
+    pub async fn open(listener: TcpListener, ring: Arc<[Address]>, repair: bool, pace: Pace) -> Links {
         let stream = keep_dialling(&ring[1]).await;
         let (tell, heard) = mpsc::channel(64);
         let connected = tell.clone();
         let successor = Successor::new(1, |queue| async move { attend(1, stream, pace, queue, connected).await });
-        let door = Door { most: if repair { ring.len() } else { SILENT }, predecessor: (!repair).then(Arc::default) };
+        let known = if repair { ring.len() } else { 1 };
+        let door = Door { most: known + STRANGERS, predecessor: (!repair).then(Arc::default) };
         let acceptor = tokio::spawn(door.keep_open(listener, tell.clone()));
         Links { ring, tell, heard, successor, pace, acceptor }
     }
@@ -185,7 +198,9 @@ impl Links {
         if places > self.successor.places
             && let Some(address) = self.ring.get(places)
         {
-            let (address, pace, tell) = (address.clone(), self.pace, self.tell.clone());
+            // Whoever is to be reached after a repair has long begun to read.
+            let pace = Pace { settle: Duration::ZERO, ..self.pace };
+            let (address, tell) = (address.clone(), self.tell.clone());
             self.successor = Successor::new(places, |queue| dial(places, address, pace, queue, tell));
         }
         if places == self.successor.places && self.successor.queue.try_send(wire::encode(message)).is_err() {
@@ -201,7 +216,7 @@ impl Links {
         drop(queue);
         // What comes now comes too late, and is not to hold up the task.
         drop(self.heard);
-        if timeout(FLUSH + self.pace * waiting as u32, task).await.is_err() {
+        if timeout(FLUSH + self.pace.settle + self.pace.between * waiting as u32, task).await.is_err() {
             debug!("the successor did not take all that was sent");
         }
         self.acceptor.abort();
@@ -240,13 +255,7 @@ async fn keep_dialling(address: &Address) -> TcpStream {
 }
 
 /// Another successor, in a ring that stood: who does not answer soon is dead.
-async fn dial(
-    places: usize,
-    address: Address,
-    pace: Duration,
-    queue: mpsc::Receiver<String>,
-    tell: mpsc::Sender<Heard>,
-) {
+async fn dial(places: usize, address: Address, pace: Pace, queue: mpsc::Receiver<String>, tell: mpsc::Sender<Heard>) {
     let until = Instant::now() + NEXT_PATIENCE;
     let mut delays = BACKOFF.build();
     let why = loop {
@@ -271,7 +280,7 @@ async fn dial(
 async fn attend(
     places: usize,
     stream: TcpStream,
-    pace: Duration,
+    pace: Pace,
     queue: mpsc::Receiver<String>,
     tell: mpsc::Sender<Heard>,
 ) {
@@ -280,10 +289,10 @@ async fn attend(
     }
 }
 
-async fn carry(mut stream: TcpStream, pace: Duration, mut queue: mpsc::Receiver<String>) -> Result<(), String> {
+async fn carry(mut stream: TcpStream, pace: Pace, mut queue: mpsc::Receiver<String>) -> Result<(), String> {
     let (mut read, mut write) = stream.split();
     let mut passed_over = [0; 512];
-    let mut next = Instant::now();
+    let (settled, mut next) = (Instant::now() + pace.settle, Instant::now());
     loop {
         tokio::select! {
             biased;
@@ -295,7 +304,7 @@ async fn carry(mut stream: TcpStream, pace: Duration, mut queue: mpsc::Receiver<
                 sleep_until(next).await;
                 let written = timeout(PATIENCE, write.write_all(line.as_bytes())).await;
                 written.map_err(|_| "it takes nothing".to_owned())?.map_err(|error| error.to_string())?;
-                next = Instant::now() + pace;
+                next = settled.max(Instant::now() + pace.between);
             }
             // Messages go the other way: all there is to read is the end.
             read = read.read(&mut passed_over) => match read {
@@ -311,17 +320,17 @@ async fn carry(mut stream: TcpStream, pace: Duration, mut queue: mpsc::Receiver<
 struct Door {
     /// How many at a time.
     most: usize,
-    /// In a static ring: which connection spoke first.
+    /// In a static ring: which connection brought the first message.
     predecessor: Option<Arc<OnceLock<u64>>>,
 }
 
 impl Door {
     async fn keep_open(self, listener: TcpListener, tell: mpsc::Sender<Heard>) {
-        let places = Arc::new(Semaphore::new(self.most));
         // Ends them when this ends.
         let mut readers = JoinSet::new();
+        // From the oldest on; and who has brought a message.
+        let mut open: Vec<(AbortHandle, Arc<AtomicBool>)> = vec![];
         for number in 0.. {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -331,12 +340,19 @@ impl Door {
                     continue;
                 }
             };
-            let reader = Reader { number, peer, predecessor: self.predecessor.clone(), tell: tell.clone() };
-            readers.spawn(async move {
-                reader.read(stream).await;
-                drop(place);
-            });
             while readers.try_join_next().is_some() {}
+            open.retain(|(reader, _)| !reader.is_finished());
+            if open.len() >= self.most {
+                let Some(oldest) = open.iter().position(|(_, spoken)| !spoken.load(Relaxed)) else {
+                    debug!("{peer} is not let in: {} have come", open.len());
+                    continue;
+                };
+                open.remove(oldest).0.abort();
+            }
+            let spoken = Arc::<AtomicBool>::default();
+            let predecessor = self.predecessor.clone();
+            let reader = Reader { number, peer, predecessor, spoken: spoken.clone(), tell: tell.clone() };
+            open.push((readers.spawn(reader.read(stream)), spoken));
         }
     }
 }
@@ -346,6 +362,8 @@ struct Reader {
     number: u64,
     peer: SocketAddr,
     predecessor: Option<Arc<OnceLock<u64>>>,
+    /// Whether it has brought a message.
+    spoken: Arc<AtomicBool>,
     tell: mpsc::Sender<Heard>,
 }
 
@@ -353,31 +371,47 @@ impl Reader {
     async fn read(self, mut stream: TcpStream) {
         let peer = self.peer;
         debug!("{peer} has connected");
-        let (mut inbox, mut bytes, mut spoken) = (Inbox::default(), [0; MAX_MESSAGE_BYTES], false);
+        let (mut inbox, mut bytes) = (Inbox::default(), [0; MAX_MESSAGE_BYTES]);
         let why = loop {
             let count = match stream.read(&mut bytes).await {
                 Ok(0) => break "it closed the connection".to_owned(),
                 Ok(count) => count,
                 Err(error) => break error.to_string(),
             };
-            spoken = true;
-            if self.predecessor.as_ref().is_some_and(|first| *first.get_or_init(|| self.number) != self.number) {
-                return warn!("{peer} is not heard: the ring has its predecessor");
+            let others = |first: &&u64| **first != self.number;
+            if self.predecessor.as_ref().and_then(|first| first.get()).filter(others).is_some() {
+                return self.is_not_heard();
             }
             inbox.push(&bytes[..count]);
             while let Some(found) = inbox.next() {
+                // What brings no message, such as a browser that was sent here, is no predecessor.
+                if found.is_ok() && !self.spoken.swap(true, Relaxed) {
+                    let first = self.predecessor.as_ref().map(|first| first.get_or_init(|| self.number));
+                    if first.filter(others).is_some() {
+                        return self.is_not_heard();
+                    }
+                }
                 let heard = found.map_or_else(Heard::Bad, Heard::Message);
                 if self.tell.send(heard).await.is_err() {
                     return;
                 }
             }
         };
-        if spoken {
+        if self.spoken.load(Relaxed) {
             let lost = Heard::Lost { whom: Neighbour::Predecessor, peer: Some(peer), why };
             let _ = self.tell.send(lost).await;
         } else {
             // A probe of the port, say. A predecessor has something to say from the start.
-            debug!("{peer} has left without a word");
+            debug!("{peer} has left without a message");
+        }
+    }
+
+    fn is_not_heard(&self) {
+        /// Of whoever dials again and again, more lines of the log would tell nothing new.
+        const SAID: u64 = 100;
+        match self.number {
+            ..SAID => warn!("{} is not heard: the ring has its predecessor", self.peer),
+            _ => debug!("{} is not heard: the ring has its predecessor", self.peer),
         }
     }
 }

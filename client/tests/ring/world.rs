@@ -21,6 +21,11 @@ pub fn id(n: u128) -> String {
     Uuid::from_u128(n).to_string()
 }
 
+/// None of these neighbours begins to read late, if they do not say so.
+fn prompt(more: &[&str]) -> &'static [&'static str] {
+    if more.contains(&"--settle") { &[] } else { &["--settle", "1ms"] }
+}
+
 /// As Python's `json.dumps` has it, without a newline.
 pub fn object(n: u128, flag: u8) -> String {
     format!(r#"{{"uuid": "{}", "flag": {flag}}}"#, id(n))
@@ -62,8 +67,8 @@ impl Ring {
         let file = self.write_config(who, if more.contains(&"--repair") { self.ports.len() } else { 2 });
         let (file, log) = (file.to_str().unwrap(), self.log_file(who));
         let uuid = id(uuid);
-        let arguments = ["ring", "--config", file, "--log-file", log.to_str().unwrap(), "--id", &uuid];
-        Run::start(&[&arguments[..], more].concat())
+        let arguments = ["ring", "--config", file, "--log", log.to_str().unwrap(), "--id", &uuid];
+        Run::start(&[&arguments[..], prompt(more), more].concat())
     }
 
     /// With that many lines.
@@ -291,9 +296,8 @@ impl Bench {
         let ports = [&[port, listener.local_addr().unwrap().port()], others].concat();
         std::fs::write(&config, ports.iter().map(|port| format!("127.0.0.1,{port}\n")).collect::<String>()).unwrap();
         let uuid = id(5);
-        let arguments =
-            ["ring", "--config", config.to_str().unwrap(), "--log-file", log.to_str().unwrap(), "--id", &uuid];
-        let run = Run::start(&[&arguments[..], more].concat());
+        let arguments = ["ring", "--config", config.to_str().unwrap(), "--log", log.to_str().unwrap(), "--id", &uuid];
+        let run = Run::start(&[&arguments[..], prompt(more), more].concat());
         let successor = BufReader::new(soon("the dial", listener.accept()).await.unwrap().0);
         let predecessor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         predecessor.set_nodelay(true).unwrap();

@@ -30,6 +30,8 @@ pub fn read(path: &Path) -> anyhow::Result<BTreeMap<PeerId, IpAddr>> {
 
 /// An error comes with the number of its line.
 fn parse(text: &str) -> Result<BTreeMap<PeerId, IpAddr>, (usize, String)> {
+    // Some editors put a mark before the first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let end = text.lines().count().max(1);
     let mut lines =
         text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty());
@@ -76,7 +78,11 @@ mod tests {
 
     #[test]
     fn a_count_and_then_the_peers() {
-        for text in ["2\n10 127.0.0.1\n9 ::1\n", "2\r\n10 127.0.0.1\r\n9 ::1", "\n 2 \n\n10\t127.0.0.1\n 9  ::1 \n\n"] {
+        for text in [
+            "2\n10 127.0.0.1\n9 ::1\n",
+            "\u{feff}2\r\n10 127.0.0.1\r\n9 ::1\r\n\r\n",
+            "\n 2 \n\n10\t127.0.0.1\n 9  ::1 \n\n",
+        ] {
             let list = parse(text).unwrap();
             let list: Vec<_> = list.iter().map(|(id, address)| (id.get(), address.to_string())).collect();
             assert_eq!(list, [(9, "::1".to_owned()), (10, "127.0.0.1".to_owned())], "{text:?}");

@@ -1,5 +1,7 @@
 //! The file `hosts.txt`: roles, then nodes, then clients.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -8,6 +10,9 @@ use ringleader_shared::paxos::{MAX_NODES, NodeId, Roles};
 
 /// At most how many clients a list has.
 const MAX_CLIENTS: usize = 1000;
+
+/// A longer file is no list of hosts.
+const MOST_BYTES: u64 = 256 * 1024;
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +27,21 @@ pub struct Hosts {
 impl Hosts {
     pub fn read(file: &Path) -> anyhow::Result<Hosts> {
         let name = file.display();
-        let text = std::fs::read_to_string(file)
+        let mut text = String::new();
+        File::open(file)
+            .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
             .with_context(|| format!("cannot read {name}; name another with --hosts (RINGLEADER_PAXOS_HOSTS)"))?;
+        if text.len() as u64 > MOST_BYTES {
+            bail!("{name}: expected at most {MOST_BYTES} bytes");
+        }
         Hosts::parse(&name.to_string(), &text)
     }
 
     fn parse(name: &str, text: &str) -> anyhow::Result<Hosts> {
         let mut counts: [Option<u16>; 3] = [None; 3];
-        let (mut nodes, mut clients) = (vec![], 0);
+        let (mut nodes, mut clients): (Vec<(usize, Address)>, _) = (vec![], 0);
+        // Some editors put a mark before the first line.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in (1..).zip(text.lines()) {
             let at = format!("{name}:{number}");
             let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
@@ -52,7 +64,13 @@ impl Hosts {
                         _ if clients > 0 => {
                             bail!("{at}: expected the con lines before the cli lines: ids go by position")
                         }
-                        _ => nodes.push(Address { host: (*host).into(), port }),
+                        _ => {
+                            let address = Address { host: (*host).into(), port };
+                            if let Some((first, _)) = nodes.iter().find(|(_, other)| *other == address) {
+                                bail!("{at}: expected another address than in line {first}; got {line:?}");
+                            }
+                            nodes.push((number, address));
+                        }
                     }
                 }
                 _ => {
@@ -76,6 +94,7 @@ impl Hosts {
         if clients > MAX_CLIENTS {
             bail!("{name}: expected at most {MAX_CLIENTS} cli lines, got {clients}");
         }
+        let nodes = nodes.into_iter().map(|(_, address)| address).collect();
         Ok(Hosts { roles, nodes, clients: clients as u16 })
     }
 
@@ -136,6 +155,12 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_come_from_windows() {
+        let text = format!("\u{feff}{}\r\n", GOOD.replace('\n', " \r\n"));
+        assert_eq!(Hosts::parse("hosts.txt", &text).unwrap(), Hosts::parse("hosts.txt", GOOD).unwrap());
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         let table = [
             (("PROPOSERS 1", "PROPOSERS none"), "hosts.txt:2: expected PROPOSERS 1 to 100, got \"PROPOSERS none\""),
@@ -146,6 +171,7 @@ mod tests {
             (("lab 8102 con", "lab 8102"), "hosts.txt:8: expected HOST PORT con"),
             (("lab 8102 con", "lab 99999 con"), "hosts.txt:8: expected a port from 1 to 65535"),
             (("lab 8102 con", "lab 0 con"), "hosts.txt:8: expected a port"),
+            (("lab 8102 con", "127.0.0.1 8100 con"), "hosts.txt:8: expected another address than in line 6"),
             (("lab 8102 con", "lab 8102 node"), "hosts.txt:8: expected HOST PORT con"),
             (("127.0.0.1 8100 con", "a 1 cli"), "hosts.txt:7: expected the con lines before the cli lines"),
         ];

@@ -50,7 +50,7 @@ const EXAMPLES: &str = "Examples:
   ringleader paxos node 0                          node 0 of hosts.txt
   ringleader paxos node 3 --data-dir data          an acceptor that may be restarted at any moment
   ringleader paxos node 0 --fail-at accept         dies when one acceptor has been asked to accept
-  ringleader paxos node 5 --hosts lab.txt --json   for programs: a line an event
+  ringleader paxos node 5 --json                   for programs: a line an event
 
 It prints `started ROLE` when the leader has given out the roles, and `chosen VALUE` when it
 knows. Ctrl-C or SIGTERM ends it.";
@@ -99,7 +99,7 @@ pub async fn run(args: NodeArgs, logs: &logs::LogArgs) -> anyhow::Result<ExitCod
     tell(json, &tell::Event::Listens { node: me, address: address.to_string() })?;
     let mesh = Mesh::new(me, &hosts.nodes, hosts.clients, listener);
     let roles = hosts.roles;
-    let mut program = Program { me, hosts, store, mesh, json, fail_at: args.fail_at };
+    let mut program = Program { me, hosts, store, mesh, json, silent: false, fail_at: args.fail_at };
     let machine = Node::new(me, roles, saved, Timing::default());
     let Err(error) = tokio::select! {
         ended = direct::run(machine, &mut program, Input::Event(Event::Start)) => {
@@ -154,6 +154,8 @@ struct Program {
     store: Option<Store<Kept>>,
     mesh: Mesh,
     json: bool,
+    /// Stdout is closed, or cannot be written for another reason.
+    silent: bool,
     fail_at: Option<Stage>,
 }
 
@@ -187,7 +189,7 @@ impl World<Node> for Program {
             Message::Candidate { .. } | Message::Query { .. } => debug!("to {name}: {message}"),
             message => info!("to {name}: {message}"),
         }
-        tell(self.json, &tell::Event::sent(self.me, to, &message))?;
+        self.tell(&tell::Event::sent(self.me, to, &message));
         match to {
             Peer::Node(node) if fails => {
                 self.mesh.send_out(node, &message).await;
@@ -235,12 +237,22 @@ impl World<Node> for Program {
                 tell::Event::Chosen { node: Some(node), client: None, value }
             }
         };
-        tell(self.json, &event)?;
+        self.tell(&event);
         Ok(ControlFlow::Continue(()))
     }
 }
 
 impl Program {
+    /// Others need this node, whoever reads what it prints: so it goes on without.
+    fn tell(&mut self, event: &tell::Event) {
+        if !self.silent
+            && let Err(error) = tell(self.json, event)
+        {
+            warn!("nothing more is printed: {error:#}");
+            self.silent = true;
+        }
+    }
+
     fn name(&self, peer: Peer) -> String {
         match peer {
             Peer::Node(node) => match self.hosts.roles.of(node) {

@@ -147,7 +147,9 @@ async fn free_addresses(count: usize) -> anyhow::Result<Vec<String>> {
 fn start(directory: &Path, repair: bool, logs: &logs::LogArgs) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(&program);
-    command.args(["ring", "--json", "--die-with-parent", "--log", &logs.log]).current_dir(directory);
+    command
+        .args(["ring", "--json", "--die-with-parent", "--settle", "1ms", "--log-filter", &logs.log])
+        .current_dir(directory);
     if repair {
         command.arg("--repair");
     }

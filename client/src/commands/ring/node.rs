@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::builder::FalseyValueParser;
 use ringleader_client::direct::{self, World};
-use ringleader_client::transport::ring::{Address, Heard, Links};
+use ringleader_client::transport::ring::{Address, Heard, Links, Pace};
 use ringleader_shared::election::chang_roberts::{ChangRoberts, Event, Message, Neighbour, Report, Timing};
 use ringleader_shared::machine::Input;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "FILE", env = "RINGLEADER_CONFIG", default_value = "config.txt")]
     config: PathBuf,
     /// Where to write what is received, ignored and sent. Written anew.
-    #[arg(long, value_name = "FILE", env = "RINGLEADER_LOG_FILE", default_value = "log.txt")]
+    #[arg(long = "log", value_name = "FILE", env = "RINGLEADER_LOG_FILE", default_value = "log.txt")]
     log_file: PathBuf,
     /// What to stand with: the greatest leads. [default: drawn, version 4]
     #[arg(long, value_name = "UUID", env = "RINGLEADER_ID")]
@@ -45,10 +45,13 @@ pub struct NodeArgs {
     /// With --repair: how long to stay for others when the leader is known, unless it says that all is done.
     #[arg(long, value_name = "TIME", env = "RINGLEADER_LINGER", default_value = "5s", value_parser = time)]
     linger: Duration,
-    /// What lies between two messages at least: more for neighbours that take one at a time,
-    /// and begin late.
+    /// What lies between two messages at least, for neighbours that take one at a time.
     #[arg(long, value_name = "TIME", env = "RINGLEADER_PACE", default_value = "5ms", value_parser = time)]
     pace: Duration,
+    /// What lies between the connection and the second message at least, for neighbours that begin to
+    /// read late; 1ms where there are none.
+    #[arg(long, value_name = "TIME", env = "RINGLEADER_SETTLE", default_value = "2s", value_parser = time)]
+    settle: Duration,
     /// Print a line of JSON on stdout for each event, instead of the leader alone.
     #[arg(long, env = "RINGLEADER_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
@@ -85,7 +88,7 @@ pub async fn run(args: NodeArgs, logs: &logs::LogArgs) -> anyhow::Result<ExitCod
 async fn elect(args: NodeArgs) -> anyhow::Result<u8> {
     let ring: Arc<[Address]> = config::read(&args.config, args.repair)?.into();
     let log_file = File::create(&args.log_file)
-        .with_context(|| format!("cannot write {}; name another file with --log-file FILE", args.log_file.display()))?;
+        .with_context(|| format!("cannot write {}; name another file with --log FILE", args.log_file.display()))?;
     let listener = ring[0].listen().await.map_err(|error| {
         anyhow!(
             "{}:1: cannot listen on {} ({error}); expected a free ip,port of this machine",
@@ -97,7 +100,8 @@ async fn elect(args: NodeArgs) -> anyhow::Result<u8> {
     info!("{me} listens on {}, and dials {}", ring[0], ring[1]);
     let mut record = Record { log_file: Some(log_file), lines: 0, json: args.json, ring: ring.clone() };
     record.print(json!({ "event": "listening", "address": ring[0].to_string(), "uuid": me.to_string() }));
-    let links = Links::open(listener, ring.clone(), args.repair, args.pace).await;
+    let pace = Pace { between: args.pace, settle: args.settle };
+    let links = Links::open(listener, ring.clone(), args.repair, pace).await;
     record.print(json!({ "event": "connected", "address": ring[1].to_string() }));
 
     let mut machine = ChangRoberts::new(me, Timing { grace: args.grace, linger: args.linger });

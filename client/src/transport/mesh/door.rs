@@ -1,7 +1,7 @@
 //! Who comes in: nodes that speak, and clients that ask.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringleader_shared::paxos::{ClientId, Message, NodeId};
@@ -11,7 +11,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::super::hub::readable;
@@ -19,6 +19,9 @@ use super::{Hello, MAX_LINE_BYTES, PATIENCE, QUEUE, TurnedAway, line};
 
 /// How many connections may be open at a time.
 const CONNECTIONS: usize = 512;
+
+/// How often somebody's nonsense is worth a line of the log.
+const GRUMBLE: Duration = Duration::from_secs(1);
 
 /// What comes in. Connections are numbered; a client's id is its connection's number.
 #[derive(Debug)]
@@ -31,12 +34,36 @@ pub enum Inbound {
     ClientGone(ClientId),
 }
 
+/// What is wrong with those who come, in the log; of a flood a line now and then.
+#[derive(Debug, Default)]
+pub struct Grumbles(Mutex<(Option<Instant>, u64)>);
+
+impl Grumbles {
+    /// Whether a line was written.
+    pub fn say(&self, what: &str) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (said, swallowed) = &mut *last;
+        if said.is_some_and(|then| then.elapsed() < GRUMBLE) {
+            *swallowed += 1;
+            debug!("{what}");
+            return false;
+        }
+        *said = Some(Instant::now());
+        match std::mem::take(swallowed) {
+            0 => warn!("{what}"),
+            more => warn!("{what} (and {more} more since the last such line)"),
+        }
+        true
+    }
+}
+
 #[derive(Debug)]
 pub struct Door {
     pub me: NodeId,
     pub nodes: u16,
     pub clients: u16,
     pub tell: mpsc::Sender<Inbound>,
+    pub grumbles: Grumbles,
 }
 
 impl Door {
@@ -55,7 +82,7 @@ impl Door {
             };
             while open.try_join_next().is_some() {}
             if open.len() >= CONNECTIONS {
-                warn!("a connection was closed: {CONNECTIONS} are open already");
+                self.grumbles.say(&format!("a connection was closed: {CONNECTIONS} are open already"));
                 continue;
             }
             let door = self.clone();
@@ -87,7 +114,7 @@ impl Door {
             Ok(None) => return Ok(()),
             Err(error) => format!(r#"expected a line such as {{"hello":3,"to":{}}}: {error}"#, self.me),
         };
-        warn!("turned somebody away: {}", readable(&turned_away));
+        self.grumbles.say(&format!("turned somebody away: {}", readable(&turned_away)));
         let last = line(&TurnedAway { error: turned_away });
         timeout(PATIENCE, write.write_all(last.as_bytes())).await?
     }
@@ -100,7 +127,8 @@ impl Door {
                 Ok(Some(message)) => Inbound::FromNode(node, connection, message),
                 Ok(None) => break,
                 Err(error) => {
-                    warn!("what came from node {node} is no message: {}", readable(&error.to_string()));
+                    let problem = readable(&error.to_string());
+                    self.grumbles.say(&format!("what came from node {node} is no message: {problem}"));
                     return Err(error);
                 }
             };

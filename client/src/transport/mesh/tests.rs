@@ -116,7 +116,10 @@ async fn a_line_that_is_no_message_ends_the_connection() {
     let (mut listening, addresses) = listeners(3).await;
     let mut mesh = Mesh::new(NodeId(0), &addresses, 1, listening.remove(0));
     let mut stream = TcpStream::connect(("127.0.0.1", addresses[0].port)).await.unwrap();
-    stream.write_all(b"{\"hello\":1,\"to\":0}\n{\"kind\":\"query\",\"run\":1}\nnonsense\n").await.unwrap();
+    stream
+        .write_all(b"{\"hello\":1,\"to\":0}\n{\"kind\":\"query\",\"run\":1,\"unfinished\":false}\nnonsense\n")
+        .await
+        .unwrap();
     assert_eq!(next(&mut mesh).await, from(1, query(1)));
     let mut heard = vec![];
     let _ = timeout(SOON, stream.read_to_end(&mut heard)).await.unwrap();
@@ -132,14 +135,14 @@ async fn what_is_left_of_an_older_connection_does_not_count() {
         stream
     };
     let mut old = dial().await;
-    old.write_all(b"{\"kind\":\"query\",\"run\":1}\n").await.unwrap();
+    old.write_all(b"{\"kind\":\"query\",\"run\":1,\"unfinished\":false}\n").await.unwrap();
     assert_eq!(next(&mut mesh).await, from(1, query(1)));
     let mut new = dial().await;
-    new.write_all(b"{\"kind\":\"query\",\"run\":2}\n").await.unwrap();
+    new.write_all(b"{\"kind\":\"query\",\"run\":2,\"unfinished\":false}\n").await.unwrap();
     assert_eq!(next(&mut mesh).await, from(1, query(2)));
-    old.write_all(b"{\"kind\":\"query\",\"run\":3}\n").await.unwrap();
+    old.write_all(b"{\"kind\":\"query\",\"run\":3,\"unfinished\":false}\n").await.unwrap();
     assert!(timeout(Duration::from_millis(200), mesh.next()).await.is_err());
-    new.write_all(b"{\"kind\":\"query\",\"run\":4}\n").await.unwrap();
+    new.write_all(b"{\"kind\":\"query\",\"run\":4,\"unfinished\":false}\n").await.unwrap();
     assert_eq!(next(&mut mesh).await, from(1, query(4)));
 }
 
@@ -148,4 +151,13 @@ async fn an_address_of_another_machine_is_called_so() {
     // 192.0.2.0/24 is nobody's (RFC 5737).
     let error = Mesh::listen(&Address { host: "192.0.2.1".into(), port: 4000 }).await.unwrap_err();
     assert!(matches!(error, ListenError::NotHere { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_flood_of_nonsense_does_not_fill_the_log() {
+    let grumbles = door::Grumbles::default();
+    let said = (0..1000).filter(|_| grumbles.say("nonsense")).count();
+    assert_eq!(said, 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(grumbles.say("nonsense"));
 }
