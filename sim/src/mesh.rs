@@ -111,6 +111,9 @@ pub trait Mesh: Clone + Debug + Eq + Hash + Send + Sync + 'static {
         None
     }
 
+    /// Looks on while somebody asks for something.
+    fn see_wish(&self, _seen: &mut Self::Seen, _wish: &Input<Self::Node>) {}
+
     /// Looks on while a node does something.
     ///
     /// # Errors

@@ -318,7 +318,10 @@ impl<A: Checked> Bounded<A> {
                 let (node, words) = self.algorithm.wishes()[*at];
                 tell(format!("{node} is asked: {words}"));
                 match self.algorithm.wish(node, words) {
-                    Ok(input) => self.feed(state, node, input, None, tell),
+                    Ok(input) => {
+                        self.algorithm.see_wish(&mut state.seen, &input);
+                        self.feed(state, node, input, None, tell);
+                    }
                     Err(error) => state.wrong = Some(error),
                 }
             }

@@ -26,9 +26,11 @@ pub struct Paxos {
     broken: Option<Rule>,
 }
 
-/// What an onlooker keeps in mind: who voted for what, and what was chosen by it.
+/// What an onlooker keeps in mind: what clients want, who voted for what, and what was
+/// chosen by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Seen {
+    wanted: BTreeSet<Value>,
     votes: BTreeMap<Ballot, (Value, BTreeSet<usize>)>,
     chosen: Option<Value>,
 }
@@ -54,6 +56,9 @@ impl Paxos {
 
     /// One acceptor's vote.
     fn vote(&self, seen: &mut Seen, node: usize, Vote { ballot, value }: &Vote) -> Result<(), String> {
+        if !seen.wanted.contains(value) {
+            return Err(format!("validity: nobody wants {value}"));
+        }
         let (voted, voters) = seen.votes.entry(*ballot).or_insert_with(|| (value.clone(), BTreeSet::new()));
         if voted != value {
             return Err(format!("one value a ballot: {ballot} has both {voted} and {value}"));
@@ -154,6 +159,12 @@ impl Mesh for Paxos {
         let (client, value) = (ClientId(rng.random()), Value::new(rng.random_range(1..=9).to_string()).ok()?);
         let wish = Input::Message { from: Peer::Client(client), message: Message::Propose { value } };
         Some((rng.random_range(0..proposers), wish))
+    }
+
+    fn see_wish(&self, seen: &mut Seen, wish: &Input<Node>) {
+        if let Input::Message { message: Message::Propose { value }, .. } = wish {
+            seen.wanted.insert(value.clone());
+        }
     }
 
     fn see(&self, seen: &mut Seen, node: usize, effect: &Effect<Node>) -> Result<(), String> {

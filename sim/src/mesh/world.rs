@@ -270,6 +270,7 @@ impl<A: Mesh> World<A> {
             return Ok(false);
         }
         self.note(|world| format!("{} is asked: {words}", world.names[node]));
+        self.algorithm.see_wish(&mut self.seen, &wish);
         self.feed(node, wish).map(|()| true)
     }
 
