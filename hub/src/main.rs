@@ -3,7 +3,7 @@
 mod flags;
 mod logs;
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{self, IsTerminal, stderr, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use ringleader_hub::{Config, tls};
 use ringleader_shared::message::Routing;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -126,13 +126,29 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Like [`TcpListener::bind`], but thousands may come at one time, as when a hub has
+/// restarted: whom the kernel has no room for can take itself for connected, and wait.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    const WAITING: u32 = 4096;
+    let mut problem = None;
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(WAITING)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => problem = Some(error),
+        }
+    }
+    Err(problem.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "that name has no address")))
+}
+
 async fn run(serve: Serve) -> anyhow::Result<()> {
     start_logs(&serve)?;
     raise_file_limit();
     let (tokens, tls) = (serve.security.tokens()?, serve.security.tls()?);
     let store = serve.data_dir.as_deref().map(Store::open).transpose()?;
     let scheme = if tls.is_some() { "wss" } else { "ws" };
-    let listener = TcpListener::bind(&serve.listen)
+    let listener = listen(&serve.listen)
         .await
         .with_context(|| format!("cannot listen on {} (choose another with --listen)", serve.listen))?;
     let address = listener.local_addr()?;
