@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use ringleader_shared::rule::Rule;
 use ringleader_shared::{election, paxos};
+use sim::algorithm::Algorithm;
 use sim::mesh::chang_roberts::ChangRoberts;
 use sim::mesh::lowest_id::LowestId;
 use sim::mesh::model::{self as mesh, Bounded, Bounds, Checked};
@@ -99,18 +100,6 @@ struct Flags {
     /// Paxos: how the roles are given out, too, in every order
     #[arg(long, env = "MODEL_FROM_THE_START")]
     from_the_start: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Algorithm {
-    /// The ring election of a hub's clients
-    EligibleArray,
-    /// Chang and Roberts, on a ring of direct connections
-    ChangRoberts,
-    /// The lowest id that is heard, without a ring
-    LowestId,
-    /// Basic Paxos
-    Paxos,
 }
 
 /// Which of these rules is to be broken.

@@ -7,6 +7,7 @@
 //! - [`mesh`]: the algorithms without a hub, and the ways to run them.
 //! - [`scenario`]: reads scenario files, runs them, compares traces.
 //! - [`world`]: the hub, the nodes and the connections between them.
+//! - [`algorithm`]: what nodes can run.
 //! - [`agenda`]: the queue: what is due when.
 //! - [`member`]: what runs on a node: our client, a classic one, or a liar.
 //! - [`classic`]: a stand-in for the clients of the older system.
@@ -20,6 +21,7 @@
 //! - [`shrink`]: finds the shortest story of a plan that breaks a property.
 
 pub mod agenda;
+pub mod algorithm;
 pub mod classic;
 pub mod liar;
 pub mod member;

@@ -13,6 +13,7 @@ use clap::{Parser, ValueEnum};
 use progress::Progress;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sim::algorithm::Algorithm;
 use sim::mesh::chang_roberts::ChangRoberts;
 use sim::mesh::lowest_id::LowestId;
 use sim::mesh::paxos::Paxos;
@@ -82,18 +83,6 @@ struct Flags {
     /// Break this rule on purpose and play until that is noticed; list prints the names
     #[arg(long, env = "RINGLEADER_SIM_PLANT", value_name = "NAME")]
     plant: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Algorithm {
-    /// The ring election of a hub's clients
-    EligibleArray,
-    /// Chang and Roberts, on a ring of direct connections
-    ChangRoberts,
-    /// The lowest id that is heard, without a ring
-    LowestId,
-    /// Basic Paxos
-    Paxos,
 }
 
 fn hours(text: &str) -> Result<Duration, String> {

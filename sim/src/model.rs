@@ -61,8 +61,8 @@ pub fn look(sizes: &Sizes, ends: bool, mut progress: impl FnMut(Progress)) -> Fo
     found
 }
 
-fn search(ring: Ring, progress: &mut impl FnMut(Progress)) -> Found {
-    let checker = ring.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs();
+/// Waits until a search is over, and tells how far it is meanwhile; how far it went.
+pub(crate) fn watch<M: Model>(checker: &impl Checker<M>, mut progress: impl FnMut(Progress)) -> Progress {
     let reached = || Progress {
         states: checker.unique_state_count(),
         steps: checker.state_count(),
@@ -72,11 +72,17 @@ fn search(ring: Ring, progress: &mut impl FnMut(Progress)) -> Found {
         thread::sleep(Duration::from_millis(20));
         progress(reached());
     }
+    reached()
+}
+
+fn search(ring: Ring, progress: &mut impl FnMut(Progress)) -> Found {
+    let checker = ring.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs();
+    let reached = watch(&checker, progress);
     let mut discoveries = checker.discoveries();
     let story = discoveries.remove(ring::NOTHING_WRONG).map(Story::of);
     let edges = checker.model().take_edges().filter(|_| story.is_none());
     Found {
-        progress: reached(),
+        progress: reached,
         cut: checker.model().cut(),
         agreed: discoveries.contains_key(ring::THEY_AGREE),
         ends: edges.map(graph::Edges::ends),

@@ -7,14 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use ringleader_shared::machine::{Effect, Input, Machine};
 use stateright::{Checker, HasDiscoveries, Path, Property};
 
 use super::{Mesh, Message, Peer, Saved, Timer};
-use crate::model::Progress;
 use crate::model::keep::digest;
+use crate::model::{Progress, watch};
 
 /// An algorithm that can be gone through.
 pub trait Checked: Mesh {
@@ -135,22 +134,14 @@ pub struct Found {
 }
 
 /// Looks through all of it.
-pub fn look<A: Checked>(model: Bounded<A>, mut progress: impl FnMut(Progress)) -> Found {
+pub fn look<A: Checked>(model: Bounded<A>, progress: impl FnMut(Progress)) -> Found {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let model = stateright::Model::checker(model).threads(threads);
     let checker = model.finish_when(HasDiscoveries::AnyFailures).spawn_bfs();
-    let reached = || Progress {
-        states: checker.unique_state_count(),
-        steps: checker.state_count(),
-        depth: checker.max_depth().saturating_sub(1),
-    };
-    while !checker.is_done() {
-        thread::sleep(Duration::from_millis(20));
-        progress(reached());
-    }
+    let progress = watch(&checker, progress);
     let mut discoveries = checker.discoveries();
     let story = discoveries.remove(NOTHING_WRONG).map(|path| story(checker.model(), path));
-    Found { progress: reached(), agreed: discoveries.contains_key(THEY_AGREE), story }
+    Found { progress, agreed: discoveries.contains_key(THEY_AGREE), story }
 }
 
 const NOTHING_WRONG: &str = "nothing is wrong";
