@@ -5,6 +5,7 @@
 use std::num::NonZero;
 
 use ringleader_shared::election::chang_roberts;
+use ringleader_shared::paxos;
 use sim::mesh::chang_roberts::ChangRoberts;
 use sim::mesh::lowest_id::LowestId;
 use sim::mesh::model::{Bounded, Bounds, Checked, Found, look};
@@ -118,6 +119,25 @@ fn every_ring_of_up_to_four() {
     assert_eq!(ring(&[3, 1, 2], false, 1), (122, true));
     assert_eq!(ring(&[3, 1, 2], true, 2), (736, true));
     assert_eq!(ring(&[3, 1, 4, 2], true, 2), (13_528, true));
+}
+
+#[test]
+fn a_rule_of_paxos_that_is_broken_has_a_shortest_story() {
+    use paxos::Rule;
+    let timeout = Bounds { timeouts: 1, ..NO_FAULTS };
+    for (rule, roles, bounds, steps, wrong) in [
+        (Rule::PromiseIsKept, [2, 3, 1], NO_FAULTS, 14, "agreement"),
+        (Rule::HighestAcceptedWins, [2, 3, 1], NO_FAULTS, 14, "agreement"),
+        (Rule::Majority, [2, 2, 1], timeout, 5, "not chosen by a majority"),
+        (Rule::QuorumOfOneBallot, [2, 2, 1], timeout, 14, "not chosen by a majority"),
+    ] {
+        let algorithm = Paxos::of(roles, &[], Some(rule)).unwrap();
+        let story = look(Bounded { algorithm, bounds, prelude: true }, |_| ()).story;
+        let story = story.unwrap_or_else(|| panic!("nobody misses {rule}"));
+        assert!(story.lines().last().is_some_and(|last| last.contains(wrong)), "{rule}:\n{story}");
+        let told = story.lines().filter(|line| line[..3].trim().parse::<usize>().is_ok()).count();
+        assert_eq!(told, steps, "{rule}:\n{story}");
+    }
 }
 
 #[test]
