@@ -7,13 +7,14 @@
 //! Fails: it cannot turn away an older leader before a newer one has come by, and
 //! it believes whatever term it is shown.
 
-use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::path::PathBuf;
 
 use ringleader_shared::id::Term;
 use thiserror::Error;
+
+use crate::durable;
 
 /// A fence that is as old as the program. For what ends with the program, too.
 ///
@@ -137,14 +138,11 @@ impl FileFence {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FenceError> {
         let path = path.into();
         let unusable = |source| FenceError::Unusable { path: path.clone(), source };
-        // A file of its own is locked, because the fence's is replaced by each write.
-        let lock = File::options().write(true).create(true).truncate(false).open(beside(&path, ".lock"));
-        let lock = lock.map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let lock = match durable::lock(&path) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => return Err(FenceError::InUse { path }),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
+        };
         let newest = match File::open(&path) {
             Ok(file) => read(file).map_err(unusable)?.ok_or_else(|| FenceError::Damaged { path: path.clone() })?,
             Err(error) if error.kind() == ErrorKind::NotFound => Term::NONE,
@@ -157,23 +155,18 @@ impl FileFence {
     /// cannot be written, nobody is admitted.
     pub fn admit(&mut self, term: Term) -> Result<(), FenceError> {
         if term > self.fence.newest {
-            write(&self.path, term).map_err(|source| FenceError::Unusable { path: self.path.clone(), source })?;
+            let written = durable::replace(&self.path, line(term).as_bytes());
+            written.map_err(|source| FenceError::Unusable { path: self.path.clone(), source })?;
         }
         Ok(self.fence.admit(term)?)
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 fn line(term: Term) -> String {
     format!("{FORMAT}{term}\n")
 }
 
-/// `None` unless it is, to the byte, what [`write`] writes.
+/// `None` unless it is, to the byte, what [`FileFence::admit`] writes.
 fn read(file: File) -> io::Result<Option<Term>> {
     let mut text = vec![];
     file.take(64).read_to_end(&mut text)?;
@@ -182,26 +175,16 @@ fn read(file: File) -> io::Result<Option<Term>> {
     Ok(term.filter(|term| *term != Term::NONE && line(*term) == text))
 }
 
-/// Whoever crashes here leaves the old line or the new one, and nothing between.
-fn write(path: &Path, term: Term) -> io::Result<()> {
-    let draft = beside(path, ".new");
-    let mut file = File::create(&draft)?;
-    file.write_all(line(term).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    // The name has to survive as well.
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::Mutex;
     use std::thread;
 
     use ringleader_shared::id::MAX_SAFE_INTEGER;
 
     use super::*;
+    use crate::durable::beside;
 
     fn term(value: u64) -> Term {
         Term::new(value).unwrap()

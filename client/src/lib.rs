@@ -31,6 +31,7 @@
 
 pub mod direct;
 mod driver;
+mod durable;
 mod fence;
 pub mod store;
 pub mod timers;

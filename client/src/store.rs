@@ -1,15 +1,16 @@
 //! What a machine has to remember, in a file: written before it acts on it, read when
 //! its program starts again.
 
-use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use crate::durable;
 
 /// The longest file that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -56,15 +57,12 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Option<T>), StoreError> {
         let path = path.into();
         let unusable = |source| StoreError::Unusable { path: path.clone(), source };
-        fs::create_dir_all(directory(&path)).map_err(unusable)?;
-        // A file of its own is locked, because the store's is replaced by each write.
-        let lock = File::options().write(true).create(true).truncate(false).open(beside(&path, ".lock"));
-        let lock = lock.map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        fs::create_dir_all(durable::directory(&path)).map_err(unusable)?;
+        let lock = match durable::lock(&path) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path }),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
+        };
         let damaged = |why: String| StoreError::Damaged { path: path.clone(), why };
         let saved = match File::open(&path) {
             Ok(file) => {
@@ -80,35 +78,16 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
 
     /// Writes in place of what was saved. On the disk when this returns.
     pub fn save(&mut self, value: &T) -> Result<(), StoreError> {
-        let written = serde_json::to_vec(value).map_err(io::Error::from).and_then(|text| replace(&self.path, &text));
+        let written =
+            serde_json::to_vec(value).map_err(io::Error::from).and_then(|text| durable::replace(&self.path, &text));
         written.map_err(|source| StoreError::Unusable { path: self.path.clone(), source })
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Whoever crashes here leaves the old text or the new one, and nothing between.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let draft = beside(path, ".new");
-    let mut file = File::create(&draft)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    // The name has to survive as well.
-    File::open(directory(path))?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable::beside;
 
     #[test]
     fn what_was_saved_last_is_read_back_and_drafts_are_not() {
