@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod heartbeat;
 pub mod join;
+mod list;
 pub mod paxos;
 pub mod ring;
 mod terminal;

@@ -1,13 +1,12 @@
 //! The `entry` file: how many peers there are, then `ID IP` a line.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Context, bail};
 use ringleader_shared::election::lowest_id::PeerId;
+
+use crate::commands::list;
 
 /// More peers would take too many connections at one time.
 const MOST_PEERS: usize = 256;
@@ -17,21 +16,14 @@ const MOST_BYTES: u64 = 64 * 1024;
 
 /// What the file says.
 pub fn read(path: &Path) -> anyhow::Result<BTreeMap<PeerId, IpAddr>> {
-    let name = path.display();
-    let mut text = String::new();
-    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)).with_context(|| {
-        format!("cannot read {name}, the list of peers (--entry FILE); it is how many there are, then ID IP a line")
-    })?;
-    if text.len() as u64 > MOST_BYTES {
-        bail!("{name}: expected at most {MOST_BYTES} bytes");
-    }
-    parse(&text).map_err(|(line, what)| anyhow::anyhow!("{name}:{line}: {what}"))
+    let advice = ", the list of peers (--entry FILE); it is how many there are, then ID IP a line";
+    let text = list::read(path, MOST_BYTES, advice)?;
+    parse(&text).map_err(|(line, what)| anyhow::anyhow!("{}:{line}: {what}", path.display()))
 }
 
 /// An error comes with the number of its line.
 fn parse(text: &str) -> Result<BTreeMap<PeerId, IpAddr>, (usize, String)> {
-    // Some editors put a mark before the first line.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = list::without_mark(text);
     let end = text.lines().count().max(1);
     let mut lines =
         text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty());

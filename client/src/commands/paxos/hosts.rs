@@ -1,12 +1,12 @@
 //! The file `hosts.txt`: roles, then nodes, then clients.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use ringleader_client::transport::mesh::Address;
 use ringleader_shared::paxos::{MAX_NODES, NodeId, Roles};
+
+use crate::commands::list;
 
 /// At most how many clients a list has.
 const MAX_CLIENTS: usize = 1000;
@@ -26,23 +26,14 @@ pub struct Hosts {
 
 impl Hosts {
     pub fn read(file: &Path) -> anyhow::Result<Hosts> {
-        let name = file.display();
-        let mut text = String::new();
-        File::open(file)
-            .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
-            .with_context(|| format!("cannot read {name}; name another with --hosts (RINGLEADER_PAXOS_HOSTS)"))?;
-        if text.len() as u64 > MOST_BYTES {
-            bail!("{name}: expected at most {MOST_BYTES} bytes");
-        }
-        Hosts::parse(&name.to_string(), &text)
+        let text = list::read(file, MOST_BYTES, "; name another with --hosts (RINGLEADER_PAXOS_HOSTS)")?;
+        Hosts::parse(&file.display().to_string(), &text)
     }
 
     fn parse(name: &str, text: &str) -> anyhow::Result<Hosts> {
         let mut counts: [Option<u16>; 3] = [None; 3];
         let (mut nodes, mut clients): (Vec<(usize, Address)>, _) = (vec![], 0);
-        // Some editors put a mark before the first line.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(list::without_mark(text).lines()) {
             let at = format!("{name}:{number}");
             let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
             let which = words.first().and_then(|word| COUNTS.iter().position(|count| count == word));

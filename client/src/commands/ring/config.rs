@@ -1,11 +1,11 @@
 //! `config.txt`: who we are and who comes after us.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use ringleader_client::transport::ring::Address;
+
+use crate::commands::list;
 
 /// The longest file that is read, in bytes, and the largest ring.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -13,21 +13,15 @@ const MOST_NODES: usize = 1000;
 
 /// The nodes that the file names, in the order of the ring, from us on; at least two.
 pub fn read(path: &Path, repair: bool) -> anyhow::Result<Vec<Address>> {
-    let name = path.display();
-    let mut text = String::new();
-    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)).with_context(|| {
-        format!(
-            "cannot read {name}, whose first line is to be our own ip,port and the second the successor's \
-             (another file: --config FILE; to see one: ringleader ring demo)"
-        )
-    })?;
-    ensure!(text.len() as u64 <= MOST_BYTES, "{name}: expected at most {MOST_BYTES} bytes");
-    parse(&text, &name.to_string(), repair)
+    let advice = ", whose first line is to be our own ip,port and the second the successor's \
+                  (another file: --config FILE; to see one: ringleader ring demo)";
+    let text = list::read(path, MOST_BYTES, advice)?;
+    parse(&text, &path.display().to_string(), repair)
 }
 
 fn parse(text: &str, name: &str, repair: bool) -> anyhow::Result<Vec<Address>> {
-    // Some editors put a mark before the first line, and many an empty line behind the last.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
+    // Many editors put an empty line behind the last.
+    let text = list::without_mark(text).trim_end();
     let mut ring: Vec<Address> = vec![];
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
