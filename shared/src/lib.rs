@@ -14,11 +14,15 @@
 //! - [`session`]: a client's side of its connection to the hub.
 //! - [`election`]: how the members elect: one file an algorithm.
 //! - [`paxos`]: how nodes agree on a value, and never on two.
+//! - [`factorial`]: what a leader is elected for here: work that it shares out.
+//! - [`node`]: an election and that work, as one machine.
 
 pub mod election;
+pub mod factorial;
 pub mod id;
 pub mod machine;
 pub mod message;
+pub mod node;
 pub mod paxos;
 pub mod relay;
 pub mod roster;

@@ -1,0 +1,1 @@
+//! What the machines of this room do, one input at a time.
