@@ -1,5 +1,5 @@
-//! What survives the hub: for each ring, which terms may have been given out, and
-//! whether a leader may hold a lease. One redb database in a directory of its own.
+//! What survives the hub: for each ring, which terms may have been given out, whether
+//! a leader may hold a lease, and its jobs. One redb database in a directory of its own.
 //!
 //! On disk, version 1:
 //!
@@ -8,14 +8,20 @@
 //! | `hub.lock` | empty; locked by the hub that uses the directory |
 //! | `hub.redb`, table `about` | `version` → 1, as 4 bytes, little endian |
 //! | `hub.redb`, table `rings` | a ring's name → 9 bytes: the term, big endian; then 0, or 1 for a lease |
+//! | `hub.redb`, table `jobs` | a ring's name and a job's id, 16 bytes → an `Entry` as JSON |
+//! | `hub.redb`, table `results` | the same → a result, in decimal digits |
+//! | `hub.redb`, table `products` | the same, a part's level and index → its product, in hexadecimal digits |
 //!
-//! Whoever changes any of this raises the version.
+//! Whoever changes any of this raises the version. The last three tables came later and
+//! did not: they are made where they are missing, and a hub that knows nothing of them
+//! leaves them alone.
 //!
 //! Holds: what [`Store::save`] acknowledged is there after a crash, or something
 //! newer. What cannot be read is an error and stays as it is: a ring that began at
 //! term 1 again would give terms to a second leader.
 //! Fails: a directory that was deleted, or put back from an older copy, looks like any other.
 
+mod jobs;
 #[cfg(test)]
 mod tests;
 
@@ -117,7 +123,10 @@ impl Store {
         };
         let store = Store(Arc::new(Inner { path, database: Mutex::new(Some(database)), _lock: lock }));
         match store.version()? {
-            VERSION => Ok(store),
+            VERSION => {
+                store.with_database(jobs::create_missing)?;
+                Ok(store)
+            }
             found @ 0 => Err(store.damaged(format!("there is no version {found}"))),
             found => Err(StoreError::Newer { path: store.0.path.clone(), found }),
         }
@@ -215,6 +224,7 @@ fn create(directory: &Path, path: &Path) -> Result<(), redb::Error> {
     let transaction = begin_write(&database)?;
     transaction.open_table(ABOUT)?.insert("version", VERSION)?;
     transaction.open_table(RINGS)?;
+    jobs::create(&transaction)?;
     transaction.commit()?;
     drop(database);
     fs::rename(&draft, path)?;
