@@ -28,8 +28,8 @@ fn main() {
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for (n, workers) in [(20_000, 1), (20_000, 2), (20_000, 4), (100_000, 1), (100_000, 2), (100_000, 4)] {
         let members = bench.ring(workers, Duration::ZERO);
-        let shared = middle(|| bench.job(&members, n));
-        let alone = middle(|| alone(n, Duration::ZERO)).as_secs_f64();
+        let shared = middle(|| bench.job(&members, n), |cost| cost.took);
+        let alone = middle(|| alone(n, Duration::ZERO), |took| *took).as_secs_f64();
         let parts = f64::from(Factorial(n).count());
         let took = shared.took.as_secs_f64();
         let [wall, hub, coordinator, workers_cost] =
@@ -46,15 +46,15 @@ fn main() {
     for millis in [0, 1, 2, 5, 20] {
         let delay = Duration::from_millis(millis);
         let members = bench.ring(4, delay);
-        let shared = middle(|| bench.job(&members, 2_000)).took.as_secs_f64();
-        let alone = middle(|| alone(2_000, delay)).as_secs_f64();
+        let shared = middle(|| bench.job(&members, 2_000), |cost| cost.took).took.as_secs_f64();
+        let alone = middle(|| alone(2_000, delay), |took| *took).as_secs_f64();
         println!("| {millis} | {alone:.2} | {shared:.2} | {:.2} |", alone / shared);
     }
 }
 
-fn middle<T: Ord>(mut run: impl FnMut() -> T) -> T {
+fn middle<T>(mut run: impl FnMut() -> T, took: impl Fn(&T) -> Duration) -> T {
     let mut runs: Vec<T> = (0..RUNS).map(|_| run()).collect();
-    runs.sort();
+    runs.sort_by_key(took);
     runs.swap_remove(RUNS / 2)
 }
 
@@ -87,20 +87,11 @@ struct Bench {
 }
 
 /// A job's time, and the processor's time of those who took part, in seconds.
-#[derive(PartialEq, PartialOrd)]
 struct Cost {
     took: Duration,
     hub: f64,
     coordinator: f64,
     workers: f64,
-}
-
-impl Eq for Cost {}
-
-impl Ord for Cost {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.took.cmp(&other.took)
-    }
 }
 
 /// Killed when dropped.
