@@ -58,12 +58,17 @@ async fn submit(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: 
     }
 }
 
+#[derive(Serialize)]
+struct List {
+    jobs: Vec<View>,
+}
+
 async fn list(State(hub): State<Arc<Hub>>, Path(name): Path<String>) -> Answered {
     let ring = existing_ring(&hub, &name)?;
     let Snapshot { ring: members, .. } = ring.snapshot().await.ok_or_else(Problem::ending)?;
     let jobs = look(&hub, &ring.jobs, move |board| View::list(board, &members)).await?;
-    // There may be many, and meanwhile others are waited for.
-    let text = spawn_blocking(move || serde_json::to_string(&json!({ "jobs": jobs }))).await;
+    // There may be many, and frames do not wait until all of them are written out.
+    let text = spawn_blocking(move || serde_json::to_string(&List { jobs })).await;
     match text {
         Ok(Ok(text)) => Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response()),
         _ => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the jobs are no JSON")),
@@ -107,6 +112,11 @@ async fn claim(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: H
     }
 }
 
+#[derive(Serialize)]
+struct Parts {
+    parts: Vec<Done>,
+}
+
 /// A part that is done, as a coordinator is told of it.
 #[derive(Serialize)]
 struct Done {
@@ -123,8 +133,8 @@ async fn load(
     let (ring, job, term) = (existing_ring(&hub, &name)?, job_id(&id)?, term(&request)?);
     match ask(&hub, &ring.jobs, Request::Load { job, term }).await? {
         Answer::Loaded { parts, .. } => {
-            let parts: Vec<Done> = parts.into_iter().map(|(part, product)| Done { part, product }).collect();
-            Ok(Json(json!({ "parts": parts })).into_response())
+            let parts = parts.into_iter().map(|(part, product)| Done { part, product }).collect();
+            Ok(Json(Parts { parts }).into_response())
         }
         other => Err(unexpected(&other)),
     }
