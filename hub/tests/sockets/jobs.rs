@@ -153,7 +153,7 @@ async fn bad_input_is_answered_with_what_was_expected() {
         let answer = ask_with(hub.address, "POST", JOBS, &head, r#"{"factorial": 3}"#).await;
         assert_eq!(answer.status, expected, "{key}: {answer:?}");
     }
-    for length in [16 * 1024 + 1, 200_000] {
+    for length in [16 * 1024 + 1, 900_000] {
         let long = format!(r#"{{"factorial": 3}}{}"#, " ".repeat(length));
         let answer = ask(&hub, "POST", JOBS, &long).await;
         assert!(answer.status == 413 && reason(&answer).contains("at most 16384 bytes"), "{length}: {answer:?}");
