@@ -21,7 +21,7 @@ const AROUND: usize = 2 << 20;
 const ALL: usize = 64 << 20;
 
 /// How many bytes are read in vain after one that is too large, so that its sender,
-/// which still sends, gets to read the answer.
+/// which still sends, gets to read the answer (RFC 9112 section 9.6).
 const IN_VAIN: usize = 1 << 20;
 
 /// What bodies may have.
