@@ -93,6 +93,9 @@ async fn cancel(
     }
 }
 
+/// How many characters are kept of why a job cannot be done.
+const REASON: usize = 300;
+
 /// Who coordinates, as it says.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,14 +151,16 @@ async fn checkpoint(
     may_take_part(&hub, &request)?;
     let (ring, id) = (existing_ring(&hub, &name)?, job_id(&id)?);
     let body = hub.bodies.read(Kind::Checkpoint, request).await?;
-    let checkpoint: Checkpoint = from_json(&body.bytes)?;
+    let mut checkpoint: Checkpoint = from_json(&body.bytes)?;
     if checkpoint.job_id != id {
         return Err(bad(&format!("jobId: expected {id}, as in the path, got {}", checkpoint.job_id)));
     }
-    if let Some(End::Done(result)) = &checkpoint.end
-        && (result.is_empty() || !result.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return Err(bad("end.done: expected decimal digits"));
+    match &mut checkpoint.end {
+        Some(End::Done(result)) if result.is_empty() || !result.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return Err(bad("end.done: expected decimal digits"));
+        }
+        Some(End::Failed(why)) => *why = submission::shortened(why, REASON).into(),
+        Some(End::Done(_)) | None => {}
     }
     match ask(&hub, &ring.jobs, Request::Checkpoint(Box::new(checkpoint))).await? {
         Answer::Saved { sequence, .. } => Ok(Json(json!({ "sequence": sequence })).into_response()),

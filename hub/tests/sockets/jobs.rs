@@ -327,6 +327,26 @@ async fn a_coordinator_does_a_job_and_commits_it_once() {
 }
 
 #[tokio::test]
+async fn a_job_that_cannot_be_done_says_why() {
+    let hub = Hub::start().await;
+    let [mut leader] = hub.ring([9]).await;
+    elect([&mut leader], 0).await;
+    let id = submit(hub.address, 10).await;
+    claim(&hub, &leader, 1).await;
+    let why = format!("no worker can \u{1b}[31m multiply {}", "x".repeat(10_000));
+    let failed = |checkpoint: &mut Value| checkpoint["end"] = json!({ "failed": why });
+    assert_eq!(checkpoint(&hub, &id, 1, 1, failed).await.status, 200);
+    let shown = job(&hub, &id).await;
+    assert_eq!((&shown["state"], &shown["result"]), (&json!("failed"), &Value::Null));
+    let reason = shown["reason"].as_str().unwrap();
+    assert!(reason.starts_with("no worker can") && reason.chars().count() == 301, "it is shortened: {reason}");
+    let warnings = hub.warnings();
+    let line = warnings.iter().find(|line| line.contains("10! cannot be done: no worker can"));
+    assert!(line.is_some_and(|line| line.len() < 600 && !line.contains('\u{1b}')), "{warnings:?}");
+    assert_eq!(refused(&ask(&hub, "DELETE", &format!("{JOBS}/{id}"), "").await), (409, json!("ended")));
+}
+
+#[tokio::test]
 async fn a_deposed_coordinator_changes_nothing() {
     let hub = Hub::start().await;
     let [mut a, mut b] = hub.ring([9, 3]).await;
