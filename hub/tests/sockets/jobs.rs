@@ -1,12 +1,15 @@
 //! Jobs at the hub: submitted, shown, cancelled, and done by whoever leads.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringleader_hub::store::Store;
 use ringleader_hub::token::{Token, Tokens};
+use ringleader_shared::factorial::board::AT_A_TIME;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use crate::support::*;
 
@@ -125,6 +128,23 @@ async fn jobs_are_listed_in_the_order_in_which_they_came() {
         assert!(shown.as_object_mut().unwrap().remove(detail).is_some(), "{detail} is shown of one job");
     }
     assert_eq!(jobs[0], shown, "and not in a list");
+}
+
+#[tokio::test]
+async fn a_coordinator_is_given_the_oldest_jobs_and_the_others_wait_for_their_turn() {
+    let hub = Hub::start().await;
+    let [mut a, mut b] = hub.ring([9, 3]).await;
+    elect([&mut a, &mut b], 0).await;
+    let mut ids = vec![];
+    for _ in 0..=AT_A_TIME {
+        ids.push(submit(hub.address, 10).await);
+    }
+    let claimed = claim(&hub, &a, 1).await.json();
+    let given: Vec<_> = claimed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap()).collect();
+    assert_eq!(given, ids[..AT_A_TIME]);
+    let next = job(&hub, &ids[AT_A_TIME]).await;
+    assert_eq!((&next["state"], &next["waitsFor"]), (&json!("waiting"), &json!("its turn")));
+    assert_eq!(job(&hub, &ids[0]).await["waitsFor"], Value::Null);
 }
 
 #[tokio::test]
@@ -494,6 +514,46 @@ async fn jobs_go_on_where_they_were_when_the_hub_was_killed() {
     let loaded = get(hub, &format!("{path}/parts?term={term}")).await;
     let part = |index: u32, product: &str| json!({ "level": 0, "index": index, "product": product });
     assert_eq!(loaded, json!({ "parts": [part(0, "13b0"), part(1, "168")] }));
+}
+
+#[tokio::test]
+async fn no_job_that_was_accepted_is_lost_when_the_hub_is_killed() {
+    let directory = TempDir::new().unwrap();
+    let arguments = ["--data-dir", directory.path().to_str().unwrap()];
+    let mut accepted = BTreeSet::new();
+    for most in [1, 10, 50] {
+        let process = Process::start(&arguments).await;
+        let hub = process.address;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for _ in 0..4 {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                // Until there is no hub.
+                loop {
+                    let answer = ask_with(hub, "POST", JOBS, "", r#"{"factorial": 10}"#).await;
+                    if answer.status != 202 {
+                        return;
+                    }
+                    let _ = tell.send(answer.json()["jobId"].as_str().unwrap().to_owned());
+                }
+            });
+        }
+        drop(tell);
+        for _ in 0..most {
+            accepted.insert(soon("a job", told.recv()).await.expect("the hub accepts jobs"));
+        }
+        process.kill().await;
+        while let Some(id) = told.recv().await {
+            accepted.insert(id);
+        }
+        let process = Process::start(&arguments).await;
+        let kept = ask_with(process.address, "GET", JOBS, "", "").await.json();
+        let kept: BTreeSet<_> =
+            kept["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().to_owned()).collect();
+        let lost: Vec<_> = accepted.difference(&kept).collect();
+        assert!(lost.is_empty(), "{} of {} are lost", lost.len(), accepted.len());
+        process.kill().await;
+    }
 }
 
 #[tokio::test]
