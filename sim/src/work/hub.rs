@@ -79,6 +79,7 @@ impl Hub {
         let jobs = self.store.iter().map(|(id, job)| (*id, job.clone()));
         self.board = Some(Board::new(limits, jobs).breaking(broken));
         self.run += 1;
+        self.elects = false;
     }
 
     /// It ends, in the middle of what it does. Who was connected is not any more.

@@ -738,12 +738,12 @@ impl World {
     }
 
     fn hears_frame(&mut self, index: usize, from: Peer, term: Term, said: Said) -> Judged {
-        let member = &self.members[index];
-        if member.coordinator.as_ref().is_some_and(|coordinator| coordinator.term() == term) {
+        if self.members[index].coordinator.as_ref().is_some_and(|coordinator| coordinator.term() == term) {
             if let Said::Products { parts } = &said {
                 self.judge.received(term, parts);
             }
-            return self.coordinator(index, Input::Message { from, message: Message::Said(said) });
+            let message = Message::Said(said.clone());
+            self.coordinator(index, Input::Message { from: from.clone(), message })?;
         }
         if let (Said::Assign { parts, forget, .. }, Peer::Member(from)) = (&said, &from) {
             self.judge.given(index, from, term, parts, forget);
