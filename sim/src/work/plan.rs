@@ -52,6 +52,8 @@ pub struct Setting {
     pub computes: Range<Duration>,
     /// How often a computation fails, of 1.
     pub fails: f64,
+    /// How much longer a computation takes that stalls.
+    pub stalls: Range<Duration>,
     /// How it fails then.
     pub modes: Vec<Failure>,
     /// How often a request or an answer to it is lost, of 1.
@@ -160,16 +162,17 @@ impl Plan {
             write: millis(1)..millis(4),
             computes: millis(1)..millis(20),
             fails: 0.3,
+            stalls: millis(1_000)..millis(5_000),
             modes: vec![Failure::Exit, Failure::Stall, Failure::Delay],
             loss: 0.02,
             broken: None,
         };
         // As many seconds as it takes, more or less; what is left is done in the calm.
-        let calm = millis(jobs as u64 * 60 + 10_000);
+        let calm = millis(jobs as u64 * 900 + 10_000);
         let mut acts: Vec<(Duration, Act)> = (0..jobs)
             .map(|_| {
-                let act = Act::Submit { factorial: rng.random_range(0..=20), key: rng.random_bool(0.5) };
-                (rng.random_range(Duration::ZERO..calm / 2), act)
+                let act = Act::Submit { factorial: rng.random_range(0..=20), key: true };
+                (rng.random_range(Duration::ZERO..calm / 10 * 8), act)
             })
             .collect();
         let mut at = millis(3_000);
@@ -229,6 +232,7 @@ fn setting(rng: &mut StdRng, broken: Option<Rule>) -> Setting {
         leg: millis(longest / 5)..millis(longest),
         write: millis(1)..millis(*[3, 30].choose(rng).expect("there are some")),
         computes: millis(slowest / 2)..millis(slowest),
+        stalls: millis(5_000)..millis(60_000),
         fails: if fails { 0.3 } else { 0.0 },
         modes: all.into_iter().filter(|mode| *mode == Failure::Delay || rng.random_bool(0.6)).collect(),
         loss: *[0.0, 0.02, 0.2].choose(rng).expect("there are some"),
@@ -278,7 +282,7 @@ impl fmt::Display for Plan {
             let works = if *works { format!("takes {slots} parts at a time") } else { "computes nothing".into() };
             writeln!(f, "member {name}: {stands}, {works}")?;
         }
-        let Setting { coordinator, leg, write, computes, fails, modes, loss, limits, broken } = &self.setting;
+        let Setting { coordinator, leg, write, computes, fails, modes, loss, limits, broken, .. } = &self.setting;
         writeln!(f, "coordinators: {coordinator:?}")?;
         writeln!(f, "frames take {leg:?}, writing {write:?}, a part {computes:?}, {} open jobs at most", limits.jobs)?;
         writeln!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use ringleader_shared::factorial::board::{self, Board};
+use ringleader_shared::factorial::board::{self, Board, Phase};
 use ringleader_shared::factorial::coordinator::{self, Coordinator};
 use ringleader_shared::factorial::message::{
     Answer, Assignment, Message, Milled, Number, Peer, Product, Refusal, Request, Said, Task, Value,
@@ -49,6 +49,8 @@ pub struct World {
     cut: BTreeSet<ClientId>,
     /// When the newest frame of a connection will be there, to the hub and from it.
     ends: BTreeMap<(ClientId, bool), Duration>,
+    /// What the board has taken in.
+    steps: u64,
     /// Whether something can still go wrong.
     is_stormy: bool,
     judge: Judge,
@@ -134,6 +136,7 @@ impl World {
             wishes: vec![],
             cut: BTreeSet::new(),
             ends: BTreeMap::new(),
+            steps: 0,
             is_stormy: true,
             judge: Judge::default(),
             rng: StdRng::seed_from_u64(plan.seed),
@@ -211,18 +214,16 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        let Some(board) = &self.hub.board else { return false };
-        let asks = self.wishes.iter().any(|wish| wish.asks);
-        let submits = self.agenda.iter().any(|due| matches!(due, Due::Submits(_) | Due::Asked { .. }));
-        !asks
+        // Cheap things first: this is asked after every step.
+        self.judge.open() == 0
             && self.hub.is_idle()
-            && self.judge.open() == 0
-            && !submits
-            && board.jobs().all(|(_, job)| job.entry.phase != board::Phase::Open)
+            && self.hub.board.as_ref().is_some_and(|board| board.jobs().all(|(_, job)| job.entry.phase != Phase::Open))
+            && !self.wishes.iter().any(|wish| wish.asks)
+            && !self.agenda.iter().any(|due| matches!(due, Due::Submits(_) | Due::Asked { .. }))
     }
 
     fn open_jobs(&self) -> String {
-        let open = self.hub.store.iter().filter(|(_, job)| job.entry.phase == board::Phase::Open);
+        let open = self.hub.store.iter().filter(|(_, job)| job.entry.phase == Phase::Open);
         let lines = open.map(|(id, job)| {
             let board::Entry { factorial, term, sequence, tally, .. } = &job.entry;
             format!(
@@ -421,7 +422,11 @@ impl World {
     fn board(&mut self, input: Input<Board>) -> Judged {
         let Some(board) = &mut self.hub.board else { return Ok(()) };
         let effects = board.handle(input.clone());
-        board.check();
+        self.steps += 1;
+        // It looks at all jobs: where there are thousands, now and then.
+        if self.steps.is_multiple_of(1 + self.hub.store.len() as u64 / 8) {
+            board.check();
+        }
         self.judge.board(&input, &effects)?;
         let (now, writes) = self.hub.perform(effects);
         if writes {
@@ -975,7 +980,7 @@ impl World {
                     self.later_to(index, after, ToMember::Exits);
                     return;
                 }
-                Some(Failure::Stall) => after += self.draw(Duration::from_secs(5)..Duration::from_secs(60)),
+                Some(Failure::Stall) => after += self.draw(self.setting.stalls.clone()),
                 Some(Failure::Delay) => after += self.draw(Duration::from_millis(500)..Duration::from_secs(3)),
                 None => {}
             }
