@@ -132,7 +132,9 @@ impl Hub {
     pub fn written(&mut self) -> (Vec<Change>, Vec<Effect<Board>>, bool) {
         let Some(Batch { changes, mut then }) = self.writing.pop_front() else { return (vec![], vec![], false) };
         changes.iter().for_each(|change| self.apply(change));
-        while let Some(next) = self.writing.pop_front_if(|next| next.changes.is_empty()) {
+        while self.writing.front().is_some_and(|next| next.changes.is_empty())
+            && let Some(next) = self.writing.pop_front()
+        {
             then.extend(next.then);
         }
         (changes, then, !self.writing.is_empty())

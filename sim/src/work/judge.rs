@@ -368,7 +368,8 @@ impl Seen {
 
     /// A new coordinator begins with what is written down.
     fn is_taken_over(&mut self, term: Term, products: BTreeSet<Part>) {
-        let received = self.received.extract_if(..term, |_, _| true).flat_map(|(_, parts)| parts);
+        let newer = self.received.split_off(&term);
+        let received = std::mem::replace(&mut self.received, newer).into_values().flatten();
         let lost = received.filter(|part| !is_covered(self.factorial, *part, &products));
         self.lost += lost.count();
         self.recovered = Some((term, products));

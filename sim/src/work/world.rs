@@ -344,14 +344,14 @@ impl World {
             }
             Due::Announces { run: of, to, news } if of == run => {
                 if let Some(member) = self.hub.links.get(&to).copied() {
-                    self.to_member(member, &to.clone(), ToMember::News(to, news));
+                    self.send_to(member, &to.clone(), ToMember::News(to, news));
                 }
                 Ok(())
             }
             Due::HubNotices { run: of, link } if of == run => {
                 let member = self.hub.links.get(&link).copied().filter(|_| !self.cut.contains(&link));
                 if let Some(member) = member {
-                    self.to_member(member, &link, ToMember::Lost(link.clone()));
+                    self.send_to(member, &link, ToMember::Lost(link.clone()));
                 }
                 self.leaves(&link)
             }
@@ -400,7 +400,7 @@ impl World {
         self.agenda.plan(at, due);
     }
 
-    fn to_member(&mut self, member: usize, link: &ClientId, what: ToMember) {
+    fn send_to(&mut self, member: usize, link: &ClientId, what: ToMember) {
         let due = Due::Member(member, self.members[member].run, what);
         self.in_order(link, false, due);
     }

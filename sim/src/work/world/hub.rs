@@ -54,7 +54,7 @@ impl World {
                 Effect::Report(board::Report::Tell { to, term, said }) => {
                     if let Some(member) = self.hub.links.get(&to).copied() {
                         let link = to.clone();
-                        self.to_member(member, &to, ToMember::Frame { link, from: Peer::Hub, term, said });
+                        self.send_to(member, &to, ToMember::Frame { link, from: Peer::Hub, term, said });
                     }
                 }
                 Effect::Report(report) => {
@@ -174,7 +174,7 @@ impl World {
         for (link, member) in to {
             let from = Peer::Member(from.clone());
             let frame = ToMember::Frame { link: link.clone(), from, term, said: said.clone() };
-            self.to_member(member, &link, frame);
+            self.send_to(member, &link, frame);
         }
     }
 }
