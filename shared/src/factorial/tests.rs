@@ -402,6 +402,28 @@ fn a_part_that_cannot_be_done_ends_its_job_and_no_other() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_once_is_written_later_and_not_for_ever() {
+    let mut stage = Stage::new(&["a"]);
+    let (late, never) = (stage.submit(1, 10), stage.submit(2, 5));
+    stage.elect("c", 1);
+    let mut left = 7;
+    for _ in 0..400 {
+        stage.run(1);
+        for (.., message) in &mut stage.waiting {
+            if let Message::Milled(Milled::Printed { job, .. }) = *message
+                && (job == never || left > 0)
+            {
+                left -= u32::from(job == late);
+                *message = Message::Milled(Milled::NotPrinted(job));
+            }
+        }
+    }
+    stage.finish("c");
+    assert_eq!((&stage.entry(late).phase, left), (&Phase::Done, 0));
+    assert!(matches!(&stage.entry(never).phase, Phase::Failed(why) if why.contains("could not be written")));
+}
+
+#[test]
 fn a_submission_by_the_same_name_is_the_same_job() {
     let mut stage = Stage::new(&[]);
     let submit = |number, n| Request::Submit { id: job(number), factorial: Factorial(n), key: Some("mine".into()) };
