@@ -358,6 +358,24 @@ fn a_deposed_coordinator_is_refused_and_stops() {
 }
 
 #[test]
+fn who_was_deposed_before_the_hub_began_anew_is_refused_by_a_board_that_knows_the_term() {
+    let mut stage = Stage::new(&["a"]);
+    let job = stage.submit(1, 100);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 8 {
+        stage.run(1);
+    }
+    // Another is elected, and the hub ends before that one has begun.
+    let written: Vec<_> = stage.board.jobs().map(|(id, job)| (*id, job.clone())).collect();
+    let load = Request::Load { job, term: term(1) };
+    stage.board = Board::new(Limits::default(), written.clone());
+    assert!(matches!(stage.ask(load.clone()), Answer::Loaded { .. }), "as far as is written down, 1 is the newest");
+    stage.board = Board::new(Limits::default(), written).knowing(term(2));
+    let why = Refusal::StaleTerm { got: term(1), newest: term(2) };
+    assert_eq!(stage.ask(load), Answer::Refused { job: Some(job), why });
+}
+
+#[test]
 fn a_silent_worker_loses_its_parts_and_a_late_answer_counts() {
     let mut stage = Stage::new(&["a", "b"]);
     let job = stage.submit(1, 64);
