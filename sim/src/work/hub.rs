@@ -77,7 +77,7 @@ impl Hub {
     /// It begins with what was written.
     pub fn start(&mut self, limits: Limits, broken: Option<Rule>) {
         let jobs = self.store.iter().map(|(id, job)| (*id, job.clone()));
-        self.board = Some(Board::new(limits, jobs).breaking(broken));
+        self.board = Some(Board::new(limits, jobs).knowing(self.term).breaking(broken));
         self.run += 1;
         self.elects = false;
     }

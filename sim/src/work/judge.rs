@@ -20,7 +20,7 @@ pub struct Judge {
     jobs: BTreeMap<JobId, Seen>,
     keys: BTreeMap<Arc<str>, JobId>,
     ids: u128,
-    /// The newest term that the hub's board was told of, or has written down.
+    /// The newest term that a board of the hub was told of.
     newest: Term,
     /// What each member's program was given to do, and by whom.
     given: BTreeMap<usize, BTreeSet<(Term, ClientId, PartId)>>,
@@ -97,11 +97,6 @@ impl Judge {
     /// The board is told who leads.
     pub fn leads(&mut self, leader: Option<&(ClientId, Term)>) {
         self.newest = leader.map_or(self.newest, |(_, term)| self.newest.max(*term));
-    }
-
-    /// A new board knows what is written down, and no more.
-    pub fn hub_starts(&mut self, store: &BTreeMap<JobId, Job>) {
-        self.newest = store.values().filter_map(|job| job.entry.term).max().unwrap_or(Term::NONE);
     }
 
     /// The board takes something in.

@@ -245,7 +245,7 @@ fn number(rng: &mut StdRng) -> u32 {
     match rng.random_range(0..100) {
         0..60 => rng.random_range(0..=40),
         60..95 => rng.random_range(40..=300),
-        95..99 => rng.random_range(300..=1_000),
+        95..98 => rng.random_range(300..=1_000),
         _ => rng.random_range(3_300..=3_600),
     }
 }

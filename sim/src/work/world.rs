@@ -31,7 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a silent connection is kept.
 const SILENCE: Duration = Duration::from_secs(3);
 /// How often the mill asks a hub that says nothing.
-const TRIES: u8 = 5;
+const TRIES: u8 = 3;
+/// How much longer it takes what is to take longer.
+const DELAYS: Range<Duration> = Duration::from_millis(500)..Duration::from_secs(3);
 
 /// Everything there is.
 #[derive(Debug)]
@@ -333,7 +335,6 @@ impl World {
         match due {
             Due::HubStarts(of) if of == run && self.hub.board.is_none() => {
                 self.hub.start(self.setting.limits.clone(), self.setting.broken);
-                self.judge.hub_starts(&self.hub.store);
                 self.note(|world| format!("the hub starts, {} jobs are written down", world.hub.store.len()));
                 Ok(())
             }

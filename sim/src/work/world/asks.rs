@@ -15,7 +15,7 @@ use super::super::hub::Asking;
 use super::super::member::{Ask, Asker, Order, ToMember};
 use super::super::mill;
 use super::super::plan::Failure;
-use super::{Due, Judged, PATIENCE, TRIES, World};
+use super::{DELAYS, Due, Judged, PATIENCE, TRIES, World};
 
 impl World {
     pub(super) fn ask(&mut self, index: usize, request: Request, asker: Asker) {
@@ -25,8 +25,24 @@ impl World {
         let number = member.asked;
         member.asks.insert(number, Ask { request, asker });
         if !waits {
-            self.asks(index, number);
+            self.asks_first(index, number);
         }
+    }
+
+    /// Writing a checkpoint fails as computing does.
+    fn asks_first(&mut self, index: usize, number: u64) {
+        let is_checkpoint = |ask: &Ask| matches!(ask.request, Request::Checkpoint(_));
+        let fails = if self.members[index].asks.get(&number).is_some_and(is_checkpoint) { self.fails() } else { None };
+        let late = match fails {
+            None => return self.asks(index, number),
+            Some(Failure::Exit) => {
+                self.later_to(index, Duration::ZERO, ToMember::Exits);
+                return;
+            }
+            Some(Failure::Stall) => self.draw(self.setting.stalls.clone()),
+            Some(Failure::Delay) => self.draw(DELAYS),
+        };
+        self.later_to(index, late, ToMember::AskAgain(number));
     }
 
     pub(super) fn asks(&mut self, index: usize, number: u64) {
@@ -54,7 +70,7 @@ impl World {
         match asker {
             Asker::Coordinator(_) => {
                 if let Some(next) = self.members[index].next_ask() {
-                    self.asks(index, next);
+                    self.asks_first(index, next);
                 }
                 self.coordinator(index, Input::Message { from: Peer::Board, message: Message::Answer(answer) })
             }
@@ -73,19 +89,14 @@ impl World {
 impl World {
     pub(super) fn order(&mut self, index: usize, by: Option<Term>, task: Task) {
         let mut after = self.draw(self.setting.computes.clone());
-        let fails = self.setting.fails;
-        if fails > 0.0 && self.rng.random_bool(fails) {
-            let mode = self.setting.modes.choose(&mut self.rng).copied();
-            self.counts.failures += 1;
-            match mode {
-                Some(Failure::Exit) => {
-                    self.later_to(index, after, ToMember::Exits);
-                    return;
-                }
-                Some(Failure::Stall) => after += self.draw(self.setting.stalls.clone()),
-                Some(Failure::Delay) => after += self.draw(Duration::from_millis(500)..Duration::from_secs(3)),
-                None => {}
+        match self.fails() {
+            Some(Failure::Exit) => {
+                self.later_to(index, after, ToMember::Exits);
+                return;
             }
+            Some(Failure::Stall) => after += self.draw(self.setting.stalls.clone()),
+            Some(Failure::Delay) => after += self.draw(DELAYS),
+            None => {}
         }
         self.later_to(index, after, ToMember::Mills(Order { by, task, tries: 0 }));
     }
@@ -137,6 +148,17 @@ impl World {
             return self.coordinator(index, Input::Message { from: Peer::Mill, message: Message::Milled(milled) });
         }
         Ok(())
+    }
+
+    /// Whether this computation, or writing down, fails, and how.
+    pub(super) fn fails(&mut self) -> Option<Failure> {
+        let fails = self.setting.fails;
+        if fails == 0.0 || !self.rng.random_bool(fails) {
+            return None;
+        }
+        let mode = self.setting.modes.choose(&mut self.rng).copied();
+        self.counts.failures += u64::from(mode.is_some());
+        mode
     }
 
     fn numbers(&mut self, job: JobId, values: &[Value]) -> Numbers {
