@@ -114,11 +114,12 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::from(!right));
     }
     let right = match flags.algorithm {
+        Algorithm::Factorial => shared_out(&flags),
+        _ if flags.jobs_total.is_some() => Err("--jobs-total is for factorial alone".into()),
         Algorithm::EligibleArray => with_hub(&flags),
         Algorithm::ChangRoberts => without_hub::<ChangRoberts>(&flags),
         Algorithm::LowestId => without_hub::<LowestId>(&flags),
         Algorithm::Paxos => without_hub::<Paxos>(&flags),
-        Algorithm::Factorial => shared_out(&flags),
     };
     right.map_or_else(
         |error| {
@@ -191,10 +192,14 @@ fn shared_out(flags: &Flags) -> Result<bool, String> {
             let unknown = || format!("--plant: expected list, or a name that list prints; got {name:?}");
             Some(named(name).ok_or_else(unknown)?)
         }
+        None if flags.seeds.is_none() => {
+            return Err("factorial: expected --seeds COUNT, --jobs-total COUNT or --plant NAME".into());
+        }
         None => None,
     };
-    const USUAL: u64 = 1_000;
-    let count = flags.seeds.unwrap_or(USUAL);
+    // A broken rule shows soon, or in none of that many.
+    const PLANTED: u64 = 2_000;
+    let count = flags.seeds.unwrap_or(PLANTED);
     let seeds = flags.from..flags.from.saturating_add(count);
     let errand = work::Errand { seeds, jobs: jobs(flags), broken };
     let progress = Progress::new(count);

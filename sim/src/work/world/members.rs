@@ -178,7 +178,10 @@ impl World {
             if let Some((me, term)) = leads.clone() {
                 self.note(|_| format!("{me} coordinates in term {term}"));
                 self.counts.coordinators += 1;
-                let (coordinator, effects) = Coordinator::begin(me, term, self.setting.coordinator.clone());
+                let memory = self.members[index].worker.as_ref().map(Worker::memory);
+                self.judge.received(term, memory.as_ref().map_or(&[], |memory| &memory.held));
+                let options = self.setting.coordinator.clone();
+                let (coordinator, effects) = Coordinator::begin(me, term, options, memory);
                 self.members[index].coordinator = Some(coordinator.breaking(self.setting.broken));
                 self.do_coordinate(index, term, effects)?;
             }
