@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 
 use crate::election::eligible_array::{self as election, EligibleArray};
+use crate::election::{Belief, Role};
 use crate::factorial::coordinator::{self, Coordinator};
 use crate::factorial::message as work;
 use crate::factorial::message::Peer;
@@ -84,8 +85,32 @@ impl Machine for Node {
     type Report = Report;
     type Saved = Infallible;
 
-    fn handle(&mut self, _input: Input<Self>) -> Effects {
-        vec![]
+    fn handle(&mut self, input: Input<Self>) -> Effects {
+        let mut out = vec![];
+        match input {
+            Input::Event(event) => self.elect(Input::Event(event), &mut out),
+            Input::Message { message: Message::Election(message), .. } => {
+                self.elect(Input::Message { from: election::Hub, message }, &mut out);
+            }
+            Input::Timeout(Timer::Election(timer)) => self.elect(Input::Timeout(timer), &mut out),
+            Input::Message { from: To::Work(from, term), message: Message::Work(message) } => {
+                self.on_work(from, term, message, &mut out);
+            }
+            // The hub's words about an election are no work.
+            Input::Message { from: To::Hub, message: Message::Work(_) } => {}
+            Input::Timeout(Timer::Coordinator(timer)) => self.coordinate(Input::Timeout(timer), &mut out),
+            Input::Timeout(Timer::Worker(timer)) => self.compute(Input::Timeout(timer), &mut out),
+        }
+        out
+    }
+
+    fn check(&self) {
+        self.election.check();
+        self.worker.iter().for_each(Worker::check);
+        self.coordinator.iter().for_each(Coordinator::check);
+        let belief = self.election.belief();
+        let acts = self.coordinator.as_ref().is_none_or(|it| belief.may_act && it.term() == belief.term);
+        assert!(acts, "who coordinates may act as the leader, in that term");
     }
 }
 
@@ -104,6 +129,97 @@ impl Node {
     /// The term in which this node coordinates, if it does.
     pub fn coordinates(&self) -> Option<Term> {
         self.coordinator.as_ref().map(Coordinator::term)
+    }
+
+    fn elect(&mut self, input: Input<EligibleArray>, out: &mut Effects) {
+        if let Input::Event(election::Event::Joined(joined)) = &input {
+            self.me = Some(joined.me.clone());
+        }
+        let before = self.election.belief();
+        out.extend(self.election.handle(input).into_iter().map(from_election));
+        let after = self.election.belief();
+        if after != before {
+            self.on_belief(after, out);
+        }
+    }
+
+    fn on_belief(&mut self, belief: Belief, out: &mut Effects) {
+        let Belief { role, leader, term, may_act } = belief;
+        if self.coordinates().is_some_and(|since| !may_act || since != term)
+            && let Some(coordinator) = self.coordinator.take()
+        {
+            out.push(Effect::Report(Report::Coordinates(None)));
+            out.extend(coordinator.end().into_iter().map(|effect| from_coordinator(effect, term)));
+        }
+        // A hub that counts no terms has no board.
+        if may_act
+            && term != Term::NONE
+            && self.coordinator.is_none()
+            && let Some((me, options)) = self.me.clone().zip(self.work.coordinates.clone())
+        {
+            out.push(Effect::Report(Report::Coordinates(Some(term))));
+            let (coordinator, effects) = Coordinator::begin(me, term, options);
+            self.coordinator = Some(coordinator);
+            out.extend(effects.into_iter().map(|effect| from_coordinator(effect, term)));
+        }
+        let follows = leader.filter(|_| role == Role::Follower).map(|leader| (leader, term));
+        self.compute(Input::Event(worker::Event::Follows(follows)), out);
+    }
+
+    /// What is said under another leader than ours is of no concern, but for a call to
+    /// work, which can be here before the announcement is.
+    fn on_work(&mut self, from: Peer, term: Term, message: work::Message, out: &mut Effects) {
+        if self.coordinates() == Some(term) {
+            self.coordinate(Input::Message { from: from.clone(), message: message.clone() }, out);
+        }
+        self.compute(Input::Message { from: (from, term), message }, out);
+    }
+
+    fn coordinate(&mut self, input: Input<Coordinator>, out: &mut Effects) {
+        if let Some(coordinator) = &mut self.coordinator {
+            let term = coordinator.term();
+            out.extend(coordinator.handle(input).into_iter().map(|effect| from_coordinator(effect, term)));
+        }
+    }
+
+    fn compute(&mut self, input: Input<Worker>, out: &mut Effects) {
+        if let Some(worker) = &mut self.worker {
+            out.extend(worker.handle(input).into_iter().map(from_worker));
+        }
+    }
+}
+
+fn from_election(effect: Effect<EligibleArray>) -> Effect<Node> {
+    match effect {
+        Effect::Send { to: election::Hub, message } => {
+            Effect::Send { to: To::Hub, message: Message::Election(message) }
+        }
+        Effect::SetTimer { timer, after } => Effect::SetTimer { timer: Timer::Election(timer), after },
+        Effect::CancelTimer(timer) => Effect::CancelTimer(Timer::Election(timer)),
+        Effect::Save(never) => match never {},
+        Effect::Report(report) => Effect::Report(Report::Election(report)),
+    }
+}
+
+fn from_coordinator(effect: Effect<Coordinator>, term: Term) -> Effect<Node> {
+    match effect {
+        Effect::Send { to, message } => Effect::Send { to: To::Work(to, term), message: Message::Work(message) },
+        Effect::SetTimer { timer, after } => Effect::SetTimer { timer: Timer::Coordinator(timer), after },
+        Effect::CancelTimer(timer) => Effect::CancelTimer(Timer::Coordinator(timer)),
+        Effect::Save(never) => match never {},
+        Effect::Report(report) => Effect::Report(Report::Coordinator(report)),
+    }
+}
+
+fn from_worker(effect: Effect<Worker>) -> Effect<Node> {
+    match effect {
+        Effect::Send { to: (peer, term), message } => {
+            Effect::Send { to: To::Work(peer, term), message: Message::Work(message) }
+        }
+        Effect::SetTimer { timer, after } => Effect::SetTimer { timer: Timer::Worker(timer), after },
+        Effect::CancelTimer(timer) => Effect::CancelTimer(Timer::Worker(timer)),
+        Effect::Save(never) => match never {},
+        Effect::Report(report) => Effect::Report(Report::Worker(report)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringleader_shared::election::{chang_roberts, lowest_id};
-use ringleader_shared::{paxos, rule};
+use ringleader_shared::{factorial::rule as factorial, paxos, rule};
 
 /// A rule, as the sources have it: where it is kept, its variant, its name, what it says.
 struct Rule {
@@ -27,7 +27,8 @@ macro_rules! rules_of {
 
 /// Those of a hub and its clients, and of each algorithm without a hub.
 fn all() -> Vec<Rule> {
-    rules_of!("": rule, "election/chang_roberts": chang_roberts, "election/lowest_id": lowest_id, "paxos": paxos)
+    rules_of!("": rule, "election/chang_roberts": chang_roberts, "election/lowest_id": lowest_id, "paxos": paxos,
+        "factorial": factorial)
 }
 
 /// The sources, but for tests.

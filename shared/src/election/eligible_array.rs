@@ -172,6 +172,8 @@ pub enum Report {
 pub struct EligibleArray {
     rank: Rank,
     timing: Timing,
+    /// Whether it would lead: else it starts no election and adds no entry to one.
+    stands: bool,
     /// The term of the newest leader it adopted; never falls.
     term: Term,
     /// The newest term in which it gave up leading of its own will.
@@ -255,7 +257,12 @@ impl Machine for EligibleArray {
 impl EligibleArray {
     /// A client that is in no ring yet.
     pub fn new(rank: Rank, timing: Timing) -> Self {
-        EligibleArray { rank, timing, term: Term::NONE, resigned: Term::NONE, place: None, broken: None }
+        EligibleArray { rank, timing, stands: true, term: Term::NONE, resigned: Term::NONE, place: None, broken: None }
+    }
+
+    /// One that follows and never leads. A ring of such members alone has no leader.
+    pub fn without_standing(self) -> Self {
+        EligibleArray { stands: false, ..self }
     }
 
     /// Breaks a rule on purpose, to see that it is missed.
@@ -320,6 +327,9 @@ impl EligibleArray {
     /// Starts an election.
     fn campaign(&mut self) -> Effects {
         let Some(place) = &self.place else { return vec![] };
+        if !self.stands {
+            return vec![set(Timer::Campaign, self.election_timeout())];
+        }
         let start = Election { ranks: vec![self.entry(&place.me)], term: self.stamp(place) };
         let mut effects = vec![send(Some(place.me.clone()), RingMessage::Election(start))];
         if self.keeps(Rule::CampaignIsArmed) {
@@ -337,7 +347,9 @@ impl EligibleArray {
         if election.ranks.iter().any(is_ours) {
             return self.announce(&election);
         }
-        election.ranks.push(self.entry(&place.me));
+        if self.stands {
+            election.ranks.push(self.entry(&place.me));
+        }
         // A classic hub may take the successor of whom the frame names for its sender.
         let origin = if place.counts_terms { origin } else { Some(place.me.clone()) };
         vec![send(origin, RingMessage::Election(election))]

@@ -42,6 +42,9 @@ pub const LARGE: usize = 8 * 1024;
 /// into a frame of 64 KiB.
 pub const MESSAGE_BYTES: usize = 24 * 1024;
 
+/// About how many bytes a part takes in a message besides its numbers.
+pub const PART_BYTES: usize = 96;
+
 impl From<u32> for Number {
     fn from(value: u32) -> Self {
         Number(format!("{value:x}").into())
@@ -114,6 +117,8 @@ pub struct Product {
 pub struct Progress {
     /// Which.
     pub job_id: JobId,
+    /// Under the coordinator of which term.
+    pub term: Term,
     /// How many of its parts are done.
     pub done: u32,
 }
@@ -123,9 +128,10 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Said {
-    /// Coordinator to all: there is work, who takes part?
+    /// Coordinator to all, or to one who has just come: there is work, who takes part?
     Coordinating,
-    /// Worker to coordinator: it takes parts. What it held already it has told before this.
+    /// Worker to coordinator: it takes parts, and has none in hand. What it has done
+    /// already it tells next.
     Ready {
         /// What people call it.
         name: Name,
@@ -155,6 +161,11 @@ pub enum Said {
     },
     /// Hub to coordinator: there are other open jobs than before.
     Jobs,
+    /// Hub to coordinator: there is a new member.
+    Joined {
+        /// Who.
+        client_id: ClientId,
+    },
     /// Hub to coordinator: a member is gone.
     Left {
         /// Who.
@@ -228,6 +239,8 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
+    /// The term of the coordinator that counted.
+    pub term: Term,
     /// Parts that are done.
     pub done: u32,
     /// Parts that had been done and were lost with a coordinator: they are done once more.

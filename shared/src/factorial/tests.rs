@@ -1,1 +1,464 @@
-//! What the machines of this room do, one input at a time.
+//! What the machines of this room do together, one input at a time. Numbers are modulo
+//! a prime, since nobody here looks into them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::board::{self, Asker, Board, Limits, Phase};
+use super::coordinator::{self, Coordinator};
+use super::message::{Answer, End, Message, Milled, Number, Peer, Product, Refusal, Request, Said, Task, Value};
+use super::worker::{self, Worker};
+use super::*;
+use crate::id::{ClientId, Name, Term};
+use crate::machine::{Effect, Input, Machine};
+
+const PRIME: u64 = 4_294_967_291;
+
+fn id(text: &str) -> ClientId {
+    ClientId::new(text).unwrap()
+}
+
+fn term(value: u64) -> Term {
+    Term::new(value).unwrap()
+}
+
+fn job(number: u128) -> JobId {
+    JobId::new(Uuid::from_u128(number))
+}
+
+fn number(value: u64) -> Number {
+    Number::new(&format!("{value:x}")).unwrap()
+}
+
+fn value_of(number: &Number) -> u64 {
+    u64::from_str_radix(number.as_str(), 16).unwrap()
+}
+
+fn factorial_of(n: u32) -> u64 {
+    (1..=u64::from(n)).fold(1, |product, factor| product * factor % PRIME)
+}
+
+/// A hub, a coordinator and workers. What they say waits until it is let through.
+struct Stage {
+    board: Board,
+    coordinators: BTreeMap<ClientId, Coordinator>,
+    workers: BTreeMap<ClientId, Worker>,
+    waiting: VecDeque<(Peer, Peer, Term, Message)>,
+    coordinator_says: Vec<coordinator::Report>,
+    multiplied: u32,
+    asked: u64,
+}
+
+impl Stage {
+    fn new(workers: &[&str]) -> Self {
+        let mut stage = Stage {
+            board: Board::new(Limits::default(), []),
+            coordinators: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            coordinator_says: vec![],
+            multiplied: 0,
+            asked: 0,
+        };
+        for name in workers {
+            let options = worker::Options { slots: 2, ..worker::Options::new(Name::new(name).unwrap()) };
+            stage.workers.insert(id(name), Worker::new(options));
+        }
+        stage
+    }
+
+    fn ask(&mut self, request: Request) -> Answer {
+        self.asked += 1;
+        let message = board::Message::Ask(request);
+        let effects = self.board.handle(Input::Message { from: Asker(self.asked), message });
+        self.board.check();
+        self.after_board(effects).expect("an answer")
+    }
+
+    fn after_board(&mut self, effects: Vec<Effect<Board>>) -> Option<Answer> {
+        let mut answered = None;
+        for effect in effects {
+            match effect {
+                Effect::Send { message: board::Message::Answer(answer), .. } => answered = Some(answer),
+                Effect::Report(board::Report::Tell { to, term, said }) => {
+                    self.waiting.push_back((Peer::Hub, Peer::Member(to), term, Message::Said(said)));
+                }
+                _ => {}
+            }
+        }
+        answered
+    }
+
+    fn submit(&mut self, number: u128, n: u32) -> JobId {
+        let request = Request::Submit { id: job(number), factorial: Factorial(n), key: None };
+        assert_eq!(self.ask(request), Answer::Accepted { id: job(number), is_new: true });
+        job(number)
+    }
+
+    fn elect(&mut self, leader: &str, in_term: u64) {
+        let (leader, in_term) = (id(leader), term(in_term));
+        let effects = self.board.handle(Input::Event(board::Event::Leads(Some((leader.clone(), in_term)))));
+        self.after_board(effects);
+        for who in self.workers.keys().cloned().collect::<Vec<_>>() {
+            let follows = worker::Event::Follows((who != leader).then(|| (leader.clone(), in_term)));
+            let effects = self.workers.get_mut(&who).unwrap().handle(Input::Event(follows));
+            self.after_worker(&who, effects);
+        }
+        let options = coordinator::Options { checkpoint_parts: 4, ..coordinator::Options::default() };
+        let (coordinator, effects) = Coordinator::begin(leader.clone(), in_term, options);
+        self.coordinators.insert(leader.clone(), coordinator);
+        self.after_coordinator(&leader, in_term, effects);
+    }
+
+    fn after_worker(&mut self, who: &ClientId, effects: Vec<Effect<Worker>>) {
+        for effect in effects {
+            if let Effect::Send { to: (to, in_term), message } = effect {
+                self.waiting.push_back((Peer::Member(who.clone()), to, in_term, message));
+            }
+        }
+    }
+
+    fn after_coordinator(&mut self, who: &ClientId, in_term: Term, effects: Vec<Effect<Coordinator>>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => {
+                    self.waiting.push_back((Peer::Member(who.clone()), to, in_term, message));
+                }
+                Effect::Report(report) => self.coordinator_says.push(report),
+                _ => {}
+            }
+        }
+    }
+
+    fn fire(&mut self, who: &str, timer: coordinator::Timer) {
+        let coordinator = self.coordinators.get_mut(&id(who)).unwrap();
+        let (in_term, effects) = (coordinator.term(), coordinator.handle(Input::Timeout(timer)));
+        self.after_coordinator(&id(who), in_term, effects);
+    }
+
+    /// Lets so many messages through.
+    fn run(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((from, to, in_term, message)) = self.waiting.pop_front() else { return };
+            match (to, message) {
+                (Peer::Mill, Message::Task(task)) => {
+                    let milled = self.mill(task);
+                    self.waiting.push_back((Peer::Mill, from, in_term, Message::Milled(milled)));
+                }
+                (Peer::Board, Message::Ask(request)) => {
+                    let answer = self.ask(request);
+                    self.waiting.push_back((Peer::Board, from, in_term, Message::Answer(answer)));
+                }
+                (Peer::Everybody, message) => {
+                    for who in self.workers.keys().cloned().collect::<Vec<_>>() {
+                        self.deliver(&who, from.clone(), in_term, message.clone());
+                    }
+                }
+                (Peer::Member(who), message) => self.deliver(&who, from, in_term, message),
+                (to, message) => panic!("{message:?} for {to:?}"),
+            }
+        }
+    }
+
+    fn deliver(&mut self, who: &ClientId, from: Peer, in_term: Term, message: Message) {
+        if let Some(coordinator) = self.coordinators.get_mut(who).filter(|coordinator| coordinator.term() == in_term) {
+            let effects = coordinator.handle(Input::Message { from: from.clone(), message: message.clone() });
+            coordinator.check();
+            self.after_coordinator(who, in_term, effects);
+        }
+        if let Some(worker) = self.workers.get_mut(who) {
+            let effects = worker.handle(Input::Message { from: (from, in_term), message });
+            worker.check();
+            self.after_worker(who, effects);
+        }
+    }
+
+    fn mill(&mut self, task: Task) -> Milled {
+        let here = |value: &Value| match value {
+            Value::Here(number) => value_of(number),
+            Value::Stored(part) => panic!("{part} is not large"),
+        };
+        match task {
+            Task::Multiply { part, .. } => {
+                self.multiplied += 1;
+                let product = part.operands.iter().fold(1, |product, operand| product * here(operand) % PRIME);
+                Milled::Product(Product { id: part.id, product: Value::Here(number(product)) })
+            }
+            Task::Print { job, product } => Milled::Printed { job, text: here(&product).to_string().into() },
+        }
+    }
+
+    /// Everything, with the timers that are armed for it in the end.
+    fn finish(&mut self, coordinator: &str) {
+        for _ in 0..20 {
+            self.run(usize::MAX);
+            for who in self.workers.keys().cloned().collect::<Vec<_>>() {
+                let effects = self.workers.get_mut(&who).unwrap().handle(Input::Timeout(worker::Timer::Answer));
+                self.after_worker(&who, effects);
+            }
+            self.fire(coordinator, coordinator::Timer::Gather);
+            self.fire(coordinator, coordinator::Timer::Checkpoint);
+        }
+    }
+
+    /// With all that is on its way, but for what members' own mills are at.
+    fn lose_coordinators(&mut self) {
+        self.coordinators.clear();
+        self.waiting.retain(|(from, to, ..)| [from, to].contains(&&Peer::Mill));
+    }
+
+    fn entry(&self, id: JobId) -> &board::Entry {
+        &self.board.job(id).unwrap().entry
+    }
+}
+
+#[test]
+fn ten_is_cut_as_everybody_cuts_it() {
+    let ten = Factorial(10);
+    let numbers = |index| -> Vec<Operand> { ten.operands(Part { level: 0, index }).collect() };
+    assert_eq!(numbers(0), [10, 9, 8, 7].map(Operand::Number));
+    assert_eq!(numbers(1), [6, 5, 4, 3].map(Operand::Number));
+    assert_eq!(numbers(2), [2, 1].map(Operand::Number));
+    let last: Vec<Operand> = ten.operands(Part { level: 1, index: 0 }).collect();
+    assert_eq!(last, [0, 1, 2].map(|index| Operand::Product(Part { level: 0, index })));
+    assert_eq!((ten.count(), ten.last()), (4, Some(Part { level: 1, index: 0 })));
+}
+
+#[test]
+fn the_parts_of_any_number_make_its_factorial() {
+    for n in (0..=300).chain([1000, 1023, 1024, 1025, 4097]) {
+        let factorial = Factorial(n);
+        let parts: Vec<Part> = factorial.parts().collect();
+        assert_eq!(parts.len() as u32, factorial.count(), "{n}");
+        let mut products = BTreeMap::new();
+        for part in &parts {
+            let operands: Vec<Operand> = factorial.operands(*part).collect();
+            assert!((2..=4).contains(&operands.len()), "{n}: {part} has {operands:?}");
+            let product = operands.iter().fold(1, |product, operand| match operand {
+                Operand::Number(number) => product * u64::from(*number) % PRIME,
+                Operand::Product(below) => {
+                    assert_eq!(factorial.parent(*below), Some(*part), "{n}");
+                    product * products.remove(below).unwrap() % PRIME
+                }
+            });
+            products.insert(*part, product);
+        }
+        let result = factorial.last().map_or(1, |last| products.remove(&last).unwrap());
+        assert_eq!(result, factorial_of(n), "{n}!");
+        assert!(products.is_empty(), "{n}: every product is used once");
+        assert!(parts.last().is_none_or(|last| factorial.parent(*last).is_none()));
+    }
+    let none = [Part { level: 0, index: 3 }, Part { level: 2, index: 0 }, Part { level: 255, index: u32::MAX }];
+    assert!(none.iter().all(|part| !Factorial(10).contains(*part)));
+}
+
+#[test]
+fn a_job_is_shared_out_and_committed_once() {
+    let mut stage = Stage::new(&["a", "b"]);
+    let ids: Vec<JobId> = [0, 1, 2, 5, 10, 97].iter().zip(1..).map(|(n, id)| stage.submit(id, *n)).collect();
+    stage.elect("c", 1);
+    stage.finish("c");
+    for (id, n) in ids.iter().zip([0, 1, 2, 5, 10, 97]) {
+        let result = stage.board.job(*id).unwrap().result.clone();
+        assert_eq!(result.as_deref(), Some(&*factorial_of(n).to_string()), "{n}!");
+        let entry = stage.entry(*id);
+        assert_eq!((&entry.phase, entry.tally.done, entry.tally.again), (&Phase::Done, Factorial(n).count(), 0));
+        let credited: u32 = entry.tally.workers.iter().map(|credit| credit.parts).sum();
+        assert_eq!(credited, Factorial(n).count(), "every part of {n}! has its worker");
+    }
+    assert_eq!(stage.multiplied, [0, 1, 2, 5, 10, 97].map(|n| Factorial(n).count()).iter().sum::<u32>());
+    let by_b = stage.entry(ids[5]).tally.workers.iter().find(|credit| credit.client_id == id("b")).map(|it| it.parts);
+    assert!(by_b.is_some_and(|parts| parts >= 10), "both work: {by_b:?}");
+}
+
+#[test]
+fn a_job_that_comes_later_is_told_of() {
+    let mut stage = Stage::new(&["a"]);
+    stage.elect("c", 1);
+    stage.run(usize::MAX);
+    let job = stage.submit(1, 10);
+    stage.finish("c");
+    assert_eq!(stage.entry(job).phase, Phase::Done);
+}
+
+#[test]
+fn the_next_coordinator_goes_on_where_the_last_was_lost() {
+    let mut stage = Stage::new(&["a", "b", "d"]);
+    let job = stage.submit(1, 400);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 60 {
+        stage.run(1);
+    }
+    let multiplied = stage.multiplied;
+    stage.lose_coordinators();
+    stage.elect("d", 2);
+    stage.finish("d");
+    assert_eq!(stage.board.job(job).unwrap().result.as_deref(), Some(&*factorial_of(400).to_string()));
+    let more = stage.multiplied - multiplied;
+    let all = Factorial(400).count();
+    // What was on its way to or from the mill when all was thrown away is done once more.
+    assert!(more <= all - multiplied + 2, "{more} of {all} were done, after {multiplied}");
+    assert_eq!(stage.entry(job).tally.again, 0, "what nobody had counted was not lost");
+    let took_over = stage.coordinator_says.iter().find_map(|report| match report {
+        coordinator::Report::TookOver { written, held, .. } => Some((*written, *held)),
+        _ => None,
+    });
+    assert!(took_over.is_some_and(|(written, held)| written >= 60 && held > 0), "{took_over:?}");
+}
+
+#[test]
+fn what_died_with_its_worker_is_done_again_and_counted() {
+    let mut stage = Stage::new(&["a", "b", "d"]);
+    let job = stage.submit(1, 400);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 60 {
+        stage.run(1);
+    }
+    // Nothing reaches the board any more, and workers go on for a while.
+    for _ in 0..200 {
+        stage.run(1);
+        stage.waiting.retain(|(_, to, ..)| *to != Peer::Board);
+    }
+    let written = stage.entry(job).tally.done;
+    stage.workers.remove(&id("a"));
+    stage.lose_coordinators();
+    stage.elect("d", 2);
+    stage.finish("d");
+    let again = stage.entry(job).tally.again;
+    assert!(again > 0 && again < Factorial(400).count() - written, "{again} again, {written} were written");
+    assert_eq!(stage.board.job(job).unwrap().result.as_deref(), Some(&*factorial_of(400).to_string()));
+}
+
+#[test]
+fn a_deposed_coordinator_is_refused_and_stops() {
+    let mut stage = Stage::new(&["a", "b"]);
+    let job = stage.submit(1, 100);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 8 {
+        stage.run(1);
+    }
+    stage.elect("d", 2);
+    let sequence = stage.entry(job).sequence;
+    let stale = Request::Checkpoint(Box::new(message::Checkpoint {
+        job_id: job,
+        term: term(1),
+        sequence: sequence + 1,
+        parts: vec![],
+        tally: message::Tally::default(),
+        end: Some(End::Done("7".into())),
+    }));
+    let why = Refusal::StaleTerm { got: term(1), newest: term(2) };
+    assert_eq!(stage.ask(stale), Answer::Refused { job: Some(job), why });
+    stage.finish("d");
+    stage.deliver(&id("c"), Peer::Hub, term(1), Message::Said(Said::Jobs));
+    stage.finish("c");
+    assert!(stage.coordinator_says.contains(&coordinator::Report::Deposed));
+    let done = |report: &&coordinator::Report| matches!(report, coordinator::Report::Done { .. });
+    assert_eq!(stage.coordinator_says.iter().filter(done).count(), 1, "one of them commits");
+    assert_eq!(stage.board.job(job).unwrap().result.as_deref(), Some(&*factorial_of(100).to_string()));
+}
+
+#[test]
+fn a_silent_worker_loses_its_parts_and_a_late_answer_counts() {
+    let mut stage = Stage::new(&["a", "b"]);
+    let job = stage.submit(1, 64);
+    stage.elect("c", 1);
+    // Until a has parts in hand; then its mill stands still.
+    while !stage.waiting.iter().any(|(from, to, ..)| *from == Peer::Member(id("a")) && *to == Peer::Mill) {
+        stage.run(1);
+    }
+    let (stuck, rest): (VecDeque<_>, _) =
+        stage.waiting.drain(..).partition(|(from, to, ..)| *from == Peer::Member(id("a")) && *to == Peer::Mill);
+    stage.waiting = rest;
+    stage.run(usize::MAX);
+    assert_eq!(stage.entry(job).phase, Phase::Open);
+    stage.fire("c", coordinator::Timer::Silent(id("a")));
+    let handed_on = |report: &coordinator::Report| matches!(report, coordinator::Report::HandedOn { .. });
+    assert!(stage.coordinator_says.iter().any(handed_on), "{:?}", stage.coordinator_says);
+    stage.finish("c");
+    assert_eq!(stage.entry(job).phase, Phase::Done);
+    stage.waiting.extend(stuck);
+    stage.finish("c");
+    assert_eq!(stage.entry(job).tally.done, Factorial(64).count(), "and changes nothing");
+}
+
+#[test]
+fn a_part_that_cannot_be_done_ends_its_job_and_no_other() {
+    let mut stage = Stage::new(&["a"]);
+    let (bad, good) = (stage.submit(1, 10), stage.submit(2, 5));
+    stage.elect("c", 1);
+    for _ in 0..400 {
+        stage.run(1);
+        for (_, to, _, message) in &mut stage.waiting {
+            if let (Peer::Member(_), Message::Milled(Milled::Product(product))) = (&to, &message)
+                && product.id.job_id == bad
+            {
+                *message = Message::Milled(Milled::Failed(product.id));
+            }
+        }
+    }
+    stage.finish("c");
+    assert!(matches!(&stage.entry(bad).phase, Phase::Failed(why) if why.contains("failed 8 times")));
+    assert_eq!(stage.entry(good).phase, Phase::Done);
+}
+
+#[test]
+fn a_submission_by_the_same_name_is_the_same_job() {
+    let mut stage = Stage::new(&[]);
+    let submit = |number, n| Request::Submit { id: job(number), factorial: Factorial(n), key: Some("mine".into()) };
+    assert_eq!(stage.ask(submit(1, 10)), Answer::Accepted { id: job(1), is_new: true });
+    assert_eq!(stage.ask(submit(2, 10)), Answer::Accepted { id: job(1), is_new: false });
+    assert_eq!(stage.ask(submit(3, 11)), Answer::Refused { job: Some(job(1)), why: Refusal::KeyUsed(10) });
+    assert_eq!(stage.board.jobs().count(), 1);
+}
+
+#[test]
+fn a_cancelled_job_is_dropped_by_its_coordinator() {
+    let mut stage = Stage::new(&["a"]);
+    let job = stage.submit(1, 1000);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 8 {
+        stage.run(1);
+    }
+    assert_eq!(stage.ask(Request::Cancel(job)), Answer::Cancelled(job));
+    let before = stage.multiplied;
+    stage.finish("c");
+    assert_eq!(stage.entry(job).phase, Phase::Cancelled);
+    assert!(stage.multiplied <= before + 4, "what was in hand is done, and no more");
+    assert_eq!(stage.ask(Request::Cancel(job)), Answer::Cancelled(job), "once more changes nothing");
+}
+
+#[test]
+fn old_jobs_that_have_ended_make_room() {
+    let mut stage = Stage::new(&["a"]);
+    stage.board = Board::new(Limits { jobs: 3, ..Limits::default() }, []);
+    stage.elect("c", 1);
+    for number in 1..=3 {
+        stage.submit(number, 2);
+    }
+    let more = Request::Submit { id: job(4), factorial: Factorial(2), key: None };
+    assert_eq!(stage.ask(more), Answer::Refused { job: None, why: Refusal::Full(3) });
+    stage.finish("c");
+    for number in 4..=6 {
+        stage.submit(number, 2);
+    }
+    stage.finish("c");
+    let kept: Vec<JobId> = stage.board.jobs().map(|(id, _)| *id).collect();
+    assert_eq!(kept, [job(4), job(5), job(6)]);
+}
+
+#[test]
+fn what_is_said_reads_as_the_protocol_has_it() {
+    let id = PartId { job_id: job(7), part: Part { level: 1, index: 2 } };
+    let parts = vec![message::Assignment { id, operands: vec![Value::Here(10.into()), Value::Stored(id.part)] }];
+    let said = Said::Assign { parts, forget: vec![id], progress: vec![] };
+    let text = serde_json::to_string(&said).unwrap();
+    let at = r#""jobId":"00000000-0000-0000-0000-000000000007","level":1,"index":2"#;
+    let expected = format!(
+        r#"{{"kind":"assign","parts":[{{{at},"operands":["a",{{"level":1,"index":2}}]}}],"forget":[{{{at}}}],"progress":[]}}"#
+    );
+    assert_eq!(text, expected);
+    assert_eq!(serde_json::from_str::<Said>(&text).unwrap(), said);
+    for bad in ["\"0a\"", "\"A\"", "\"\"", "\"-1\"", "7"] {
+        assert!(serde_json::from_str::<Number>(bad).is_err(), "{bad}");
+    }
+}

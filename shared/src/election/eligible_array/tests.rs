@@ -248,3 +248,13 @@ fn without_a_connection_nothing_happens_and_the_term_stays() {
     }
     assert_eq!(machine.belief(), Belief { role: Role::Disconnected, leader: None, term: term(5), may_act: false });
 }
+
+#[test]
+fn who_does_not_stand_passes_elections_on_and_starts_none() {
+    let mut machine = joined(None).without_standing();
+    assert_eq!(machine.handle(Input::Timeout(Timer::Campaign)), [set(Timer::Campaign, seconds(5.0, 7.5))]);
+    let on_its_way = election(vec![entry(3, "a")], 1);
+    assert_eq!(machine.handle(from("a", on_its_way.clone())), [sent("a", on_its_way)], "without an entry of its own");
+    let effects = machine.handle(from("a", announcement("a", 1)));
+    assert!(effects.contains(&believes(Role::Follower, Some("a"), 1)), "it follows: {effects:?}");
+}
