@@ -51,6 +51,7 @@ impl Driver {
         changes: broadcast::Sender<Status>,
     ) -> Self {
         let election = EligibleArray::new(introduction.rank, timing.clone());
+        let election = if work.never_stands { election.without_standing() } else { election };
         Driver {
             machine: Node::new(election, work.node.clone()),
             errands,

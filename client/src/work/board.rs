@@ -92,7 +92,7 @@ impl Link {
         for tried in 0.. {
             let problem = match call.send(&self.hub).await {
                 Ok(answer) if answer.status.is_server_error() => answer.problem(),
-                Ok(answer) => return understand(request, &answer, tried > 0),
+                Ok(answer) => return understand(request, &answer),
                 Err(error) => error.to_string(),
             };
             if tried == QUIET {
@@ -152,11 +152,12 @@ struct Saved {
     sequence: u64,
 }
 
-/// What the hub's answer means. `again`: we had asked before, and heard nothing.
-fn understand(request: &Request, answer: &http::Answer, again: bool) -> Option<Answer> {
+/// What the hub's answer means. The board takes the same checkpoint twice, so asking again
+/// does no harm where an answer was lost.
+fn understand(request: &Request, answer: &http::Answer) -> Option<Answer> {
     if !answer.status.is_success() {
         return match refusal(&answer.text) {
-            Some(why) => Some(no(request, why, again)),
+            Some(why) => Some(Answer::Refused { job: job(request), why }),
             None if answer.status == StatusCode::NOT_FOUND => {
                 info!("this hub keeps no jobs, so there is nothing to coordinate");
                 None
@@ -180,19 +181,6 @@ fn understand(request: &Request, answer: &http::Answer, again: bool) -> Option<A
         Request::Keep { .. } | Request::Submit { .. } | Request::Cancel(_) => Ok(Answer::Kept),
     };
     understood.map_err(|error| warn!("the hub's answer is not as expected: {error}")).ok()
-}
-
-/// A refusal; or what it means where the answer to the same, asked before, was lost. In
-/// one term nobody else writes checkpoints: if this one is there, it is ours.
-fn no(request: &Request, why: Refusal, again: bool) -> Answer {
-    if let (Request::Checkpoint(checkpoint), Refusal::OutOfOrder { got, expected }) = (request, &why)
-        && again
-        && *expected == got + 1
-        && *got == checkpoint.sequence
-    {
-        return Answer::Saved { job: checkpoint.job_id, sequence: checkpoint.sequence };
-    }
-    Answer::Refused { job: job(request), why }
 }
 
 fn job(request: &Request) -> Option<JobId> {
@@ -264,19 +252,10 @@ mod tests {
         ];
         for (text, why) in table {
             let job = Some(JobId::new(Uuid::nil()));
-            assert_eq!(understand(&checkpoint(), &said(409, text), true), Some(Answer::Refused { job, why }), "{text}");
+            assert_eq!(understand(&checkpoint(), &said(409, text)), Some(Answer::Refused { job, why }), "{text}");
         }
         for other in [r#"{"error":"nothing here"}"#, "", "<html>"] {
-            assert_eq!(understand(&checkpoint(), &said(404, other), false), None);
+            assert_eq!(understand(&checkpoint(), &said(404, other)), None);
         }
-    }
-
-    #[test]
-    fn a_checkpoint_whose_answer_was_lost_is_saved() {
-        let text = r#"{"error":"x","refusal":{"kind":"outOfOrder","got":7,"expected":8}}"#;
-        let job = JobId::new(Uuid::nil());
-        assert_eq!(understand(&checkpoint(), &said(409, text), true), Some(Answer::Saved { job, sequence: 7 }));
-        let why = Refusal::OutOfOrder { got: 7, expected: 8 };
-        assert_eq!(understand(&checkpoint(), &said(409, text), false), Some(Answer::Refused { job: Some(job), why }));
     }
 }
