@@ -235,3 +235,89 @@ impl From<Input<EligibleArray>> for Input<Node> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::election::eligible_array::{Event, Hub, Joined, Sent, Timing};
+    use crate::factorial::message::{Request, Said};
+    use crate::id::Name;
+    use crate::message::{Lease, NewLeader, RingMessage, Routing};
+    use std::time::Duration;
+
+    fn id(text: &str) -> ClientId {
+        ClientId::new(text).unwrap()
+    }
+
+    fn term(value: u64) -> Term {
+        Term::new(value).unwrap()
+    }
+
+    /// `b`, of a ring whose hub grants leases.
+    fn joined() -> Node {
+        let name = Name::new("blue").unwrap();
+        let work = Work { coordinates: Some(Default::default()), computes: Some(worker::Options::new(name)) };
+        let mut node = Node::new(EligibleArray::new(7.into(), Timing::default()), work);
+        let lease = Some(Duration::from_secs(4));
+        let joined = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader: None, lease };
+        node.handle(Input::Event(Event::Joined(joined)));
+        node
+    }
+
+    fn hear(node: &mut Node, message: RingMessage) -> Effects {
+        let effects =
+            node.handle(Input::<EligibleArray>::Message { from: Hub, message: Sent { origin: None, message } }.into());
+        node.check();
+        effects
+    }
+
+    fn announce(node: &mut Node, leader: &str, in_term: u64) -> Effects {
+        hear(node, RingMessage::NewLeader(NewLeader::of(id(leader), Some(term(in_term)))))
+    }
+
+    #[test]
+    fn to_be_elected_is_not_yet_to_coordinate_and_to_be_granted_a_lease_is() {
+        let mut node = joined();
+        announce(&mut node, "b", 1);
+        assert_eq!(node.coordinates(), None);
+        let effects = hear(&mut node, RingMessage::Lease(Lease { term: term(1), lease_ms: Some(4000) }));
+        assert_eq!(node.coordinates(), Some(term(1)));
+        let claim = work::Message::Ask(Request::Claim { by: id("b"), term: term(1) });
+        let claim = Effect::Send { to: To::Work(Peer::Board, term(1)), message: Message::Work(claim) };
+        assert!(effects.contains(&claim), "{effects:?}");
+        let effects = announce(&mut node, "a", 2);
+        assert_eq!(node.coordinates(), None, "somebody else leads");
+        assert!(effects.contains(&Effect::Report(Report::Coordinates(None))), "{effects:?}");
+    }
+
+    #[test]
+    fn who_follows_takes_part_when_called_be_it_before_the_announcement_is_there() {
+        let called = |from: &str| Input::Message {
+            from: To::Work(Peer::Member(id(from)), term(1)),
+            message: Message::Work(work::Message::Said(Said::Coordinating)),
+        };
+        let is_ready = |effects: &Effects| {
+            effects.iter().any(|effect| {
+                matches!(effect, Effect::Send { to: To::Work(Peer::Member(to), _), message } if *to == id("a")
+                    && matches!(message, Message::Work(work::Message::Said(Said::Ready { .. }))))
+            })
+        };
+        let mut late = joined();
+        assert!(!is_ready(&late.handle(called("a"))));
+        assert!(is_ready(&announce(&mut late, "a", 1)));
+        let mut early = joined();
+        assert!(!is_ready(&announce(&mut early, "a", 1)), "nobody has called");
+        assert!(is_ready(&early.handle(called("a"))));
+        assert!(!is_ready(&early.handle(called("c"))), "that one does not lead");
+    }
+
+    #[test]
+    fn without_work_a_node_only_elects() {
+        let mut node = Node::new(EligibleArray::new(7.into(), Timing::default()), Work::default());
+        let joined = Joined { me: id("b"), routing: Routing::Ring, counts_terms: true, leader: None, lease: None };
+        node.handle(Input::Event(Event::Joined(joined)));
+        announce(&mut node, "b", 1);
+        assert!(node.election().belief().may_act, "a hub without leases: to lead is to act");
+        assert_eq!(node.coordinates(), None);
+    }
+}
