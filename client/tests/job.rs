@@ -329,7 +329,7 @@ mod commands {
         let url = hub.url();
         let id = printed(submit(&url, "10", &[])).await.remove(0);
         let again = printed(submit(&url, "20", &["--idempotency-key", "monday"])).await.remove(0);
-        assert_eq!(printed(submit(&url, "20", &["--idempotency-key", "monday"])).await, [again.clone()]);
+        assert_eq!(printed(submit(&url, "20", &["--idempotency-key", "monday"])).await, std::slice::from_ref(&again));
         let other = refused(submit(&url, "21", &["--idempotency-key", "monday"]), 1).await;
         assert!(other.contains("20!"), "{other}");
 
