@@ -261,9 +261,11 @@ impl Worker {
         }
     }
 
-    /// At once, where nothing more is in hand; else several in one message.
+    /// At once, where nothing more is in hand, or enough is done for its coordinator to
+    /// send more before all is; else several in one message.
     fn answer_soon(&mut self, out: &mut Effects) {
-        if self.queue.is_empty() && self.milling.is_none() {
+        let is_idle = self.queue.is_empty() && self.milling.is_none();
+        if is_idle || self.untold.len() * 2 >= self.options.slots.into() {
             return self.answer(out);
         }
         if !self.untold.is_empty() && !self.gathering {
