@@ -13,8 +13,10 @@ use futures_util::future::select_all;
 use nix::sys::signal::Signal;
 use num_bigint::BigUint;
 use ringleader_client::jobs::{Job, Jobs, State};
+use ringleader_client::transport::hub::HubUrl;
 use ringleader_client::{Config, Fail, FailMode, Membership, Work};
 use ringleader_hub::store::Store;
+use ringleader_hub::token::{Token, Tokens};
 use ringleader_shared::factorial::{coordinator, worker};
 use ringleader_shared::id::Name;
 use ringleader_shared::node;
@@ -22,6 +24,9 @@ use tokio::net::TcpListener;
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use world::{Hub, PATIENCE, Run, free_port};
+
+/// By how much `delay` makes an answer late.
+const LATE: Duration = Duration::from_secs(2);
 
 /// n!, one number after the other.
 fn factorial(n: u32) -> String {
@@ -103,8 +108,8 @@ fn member(url: &str, name: &str, rank: u32, work: Work) -> Membership {
     ringleader_client::join(Config { rank: rank.into(), name, work, ..Config::new(url.parse().unwrap()) })
 }
 
-fn works(delay: Duration) -> Work {
-    let computes = Some(worker::Options::new(Name::new("member").unwrap()));
+fn works(name: &str, delay: Duration) -> Work {
+    let computes = Some(worker::Options::new(Name::new(name).unwrap()));
     let coordinates = Some(coordinator::Options::default());
     Work { node: node::Work { coordinates, computes }, delay, ..Work::default() }
 }
@@ -125,7 +130,7 @@ mod exact {
     #[tokio::test]
     async fn numbers_too_long_for_a_message_lie_at_the_hub() {
         let hub = Hub::start().await;
-        let _members = [1, 2, 3].map(|rank| member(&hub.url(), "member", rank, works(Duration::ZERO)));
+        let _members = [1, 2, 3].map(|rank| member(&hub.url(), "member", rank, works("member", Duration::ZERO)));
         // Its last products have more than the 8,192 digits that a message holds.
         let job = jobs(&hub.url()).submit(15_000, "long").await.unwrap();
         let job = done(&jobs(&hub.url()), &job).await;
@@ -200,9 +205,27 @@ mod crashes {
         first.await.unwrap();
         waiting.err("trying on").await;
         let (_second, _stop) = hub_with_store(port, directory.path()).await;
-        let _members = [1, 2].map(|rank| member(&url, "member", rank, works(Duration::ZERO)));
+        let _members = [1, 2].map(|rank| member(&url, "member", rank, works("member", Duration::ZERO)));
         assert_eq!(waiting.out("!=").await, line(10));
         assert_eq!(waiting.end().await.code(), Some(0));
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_is_restarted_in_the_middle_loses_nothing() {
+        let (directory, port) = (tempfile::tempdir().unwrap(), free_port().await);
+        let url = format!("ws://127.0.0.1:{port}");
+        let (first, stop) = hub_with_store(port, directory.path()).await;
+        let _members = [1, 2, 3].map(|rank| member(&url, "member", rank, works("member", Duration::from_millis(10))));
+        let jobs = jobs(&url);
+        let job = jobs.submit(1000, "k").await.unwrap();
+        let before = until(&jobs, &job, |job| job.parts.done > 100).await;
+        stop.cancel();
+        first.await.unwrap();
+        let (_second, _stop) = hub_with_store(port, directory.path()).await;
+        let after = jobs.show(job.job_id).await.unwrap();
+        assert!(after.parts.done >= before.parts.done, "{after:?}");
+        let job = done(&jobs, &job).await;
+        assert!(job.term > before.term, "{job:?}");
     }
 
     async fn hub_with_store(port: u16, directory: &Path) -> (tokio::task::JoinHandle<()>, CancellationToken) {
@@ -260,30 +283,72 @@ mod failures {
     }
 
     #[tokio::test]
-    async fn late_answers_count_and_stalled_members_are_passed_by() {
+    async fn whoever_is_late_is_waited_for_where_nobody_else_computes() {
         let hub = Hub::start().await;
-        let _blue = member(&hub.url(), "blue", 100, works(Duration::ZERO));
-        let _red = member(&hub.url(), "red", 3, works(Duration::ZERO));
-        for (name, mode) in [("late", FailMode::Delay), ("stalled", FailMode::Stall)] {
-            let fail = Some(Fail { probability: 1.0, mode });
-            let _failing = member(&hub.url(), name, 1, Work { fail, ..works(Duration::ZERO) });
-            let jobs = jobs(&hub.url());
-            let began = Instant::now();
-            let job = jobs.submit(100, name).await.unwrap();
-            let job = done(&jobs, &job).await;
-            println!("{name}: {:?}, {} reassigned", began.elapsed(), job.reassigned);
-        }
+        let late = |name| Work {
+            fail: Some(Fail { probability: 1.0, mode: FailMode::Delay }),
+            node: node::Work { coordinates: None, ..works(name, Duration::ZERO).node },
+            ..works(name, Duration::ZERO)
+        };
+        let coordinates =
+            |name| Work { node: node::Work { computes: None, ..works(name, Duration::ZERO).node }, ..Work::default() };
+        let _blue = member(&hub.url(), "blue", 100, coordinates("blue"));
+        let _red = member(&hub.url(), "red", 1, late("red"));
+        let jobs = jobs(&hub.url());
+        let (began, job) = (Instant::now(), jobs.submit(4, "k").await.unwrap());
+        let job = done(&jobs, &job).await;
+        assert_eq!(job.workers.len(), 1);
+        assert!(began.elapsed() >= LATE, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
     async fn a_coordinator_that_is_late_with_its_checkpoints_gets_there() {
         let hub = Hub::start().await;
         let fail = Some(Fail { probability: 1.0, mode: FailMode::Delay });
-        let _blue = member(&hub.url(), "blue", 100, Work { fail, ..works(Duration::ZERO) });
-        let _red = member(&hub.url(), "red", 1, works(Duration::ZERO));
+        let _blue = member(&hub.url(), "blue", 100, Work { fail, ..works("blue", Duration::ZERO) });
+        let _red = member(&hub.url(), "red", 1, works("red", Duration::ZERO));
         let jobs = jobs(&hub.url());
-        let job = jobs.submit(10, "k").await.unwrap();
+        let (began, job) = (Instant::now(), jobs.submit(4, "k").await.unwrap());
         done(&jobs, &job).await;
+        assert!(began.elapsed() >= LATE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_stalls_hangs_as_a_whole_and_others_finish_without_it() {
+        let hub = Hub::start().await;
+        let mut blue = Run::member(&hub, "blue", "100", &["--early"]);
+        blue.acts().await;
+        let _red = Run::member(&hub, "red", "2", &["--early"]);
+        let stall = ["--early", "--fail-probability", "1", "--fail-mode", "stall"];
+        let mut green = Run::member(&hub, "green", "1", &stall);
+        green.role("follower").await;
+        let jobs = jobs(&hub.url());
+        let job = jobs.submit(200, "k").await.unwrap();
+        green.err("hanging for 10 s").await;
+        done(&jobs, &job).await;
+        // No ping was answered.
+        let job = until(&jobs, &job, |job| job.state == State::Done).await;
+        assert!(job.workers.iter().all(|worker| worker.name.as_str() == "red"), "{:?}", job.workers);
+        green.err("the connection").await;
+        green.err("joined").await;
+    }
+
+    #[tokio::test]
+    async fn a_coordinator_that_stalls_is_deposed_and_knows_it_when_it_wakes() {
+        let hub = Hub::start().await;
+        let stall = ["--early", "--fail-probability", "1", "--fail-mode", "stall"];
+        let mut blue = Run::member(&hub, "blue", "100", &stall);
+        blue.acts().await;
+        let mut red = Run::member(&hub, "red", "2", &["--early"]);
+        let _green = Run::member(&hub, "green", "1", &["--early"]);
+        red.role("follower").await;
+        let jobs = jobs(&hub.url());
+        let job = jobs.submit(300, "k").await.unwrap();
+        blue.err("failing on purpose at checkpoint 1: hanging").await;
+        red.err("300!=").await;
+        let job = done(&jobs, &job).await;
+        assert_eq!(job.term.map(|term| term.get()), Some(2));
+        blue.err("not coordinating any more").await;
     }
 }
 
@@ -324,6 +389,32 @@ mod commands {
     use super::*;
 
     #[tokio::test]
+    async fn submitting_takes_the_token_that_joining_takes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let (token, stop) = ("a-token.of_24~characters", CancellationToken::new());
+        let tokens = Tokens { join: Token::new(token).ok(), watch: None };
+        let config = ringleader_hub::Config { tokens, ..ringleader_hub::Config::default() };
+        tokio::spawn(ringleader_hub::run(listener, config, stop.clone()));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, token).unwrap();
+        let file = file.to_str().unwrap();
+
+        for more in [&[][..], &["--wait"]] {
+            let said = refused(submit(&url, "10", more), 1).await;
+            assert!(said.contains("--token-file FILE"), "{said}");
+        }
+        let hub = url.parse::<HubUrl>().unwrap().with_token_file(file);
+        let _members = [1, 2].map(|rank| {
+            let (name, work) = (Name::new("member").unwrap(), works("member", Duration::ZERO));
+            ringleader_client::join(Config { rank: rank.into(), name, work, ..Config::new(hub.clone()) })
+        });
+        assert_eq!(printed(submit(&url, "10", &["--wait", "--token-file", file])).await, [line(10)]);
+        stop.cancel();
+    }
+
+    #[tokio::test]
     async fn jobs_are_listed_shown_and_cancelled() {
         let hub = Hub::start().await;
         let url = hub.url();
@@ -349,7 +440,7 @@ mod commands {
         assert_eq!(waiting.end().await.code(), Some(1));
         waiting.err("is cancelled").await;
 
-        let _members = [1, 2].map(|rank| member(&url, "member", rank, works(Duration::ZERO)));
+        let _members = [1, 2].map(|rank| member(&url, "member", rank, works("member", Duration::ZERO)));
         assert_eq!(printed(submit(&url, "10", &["--wait"])).await, [line(10)]);
         let first = jobs(&url).show(id.parse().unwrap()).await.unwrap();
         done(&jobs(&url), &first).await;
