@@ -2,7 +2,7 @@
 //! of the mill is done here, apart from the loop that answers pings.
 //!
 //! - [`Work`]: what a member does, and how; nothing, unless told.
-//! - `board`: the node's questions to the hub, over HTTP, one after the other.
+//! - `board`: the node's questions to the hub, over HTTP.
 //! - `mill`: what multiplies.
 //! - `file`: jobs that people write into a file.
 //! - [`fail`]: computations that fail on purpose.

@@ -344,7 +344,7 @@ mod failures {
         red.role("follower").await;
         let jobs = jobs(&hub.url());
         let job = jobs.submit(300, "k").await.unwrap();
-        blue.err("failing on purpose at checkpoint 1: hanging").await;
+        blue.err("failing on purpose at checkpoints of 1 jobs: hanging").await;
         red.err("300!=").await;
         let job = done(&jobs, &job).await;
         assert_eq!(job.term.map(|term| term.get()), Some(2));

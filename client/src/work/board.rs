@@ -1,7 +1,10 @@
-//! The node's questions to the hub's board, over HTTP: one after the other, each until it
-//! is answered or the coordinator that asked is none any more.
+//! The node's questions to the hub's board, over HTTP: each until it is answered or the
+//! coordinator that asked is none any more, and answers in the order of questions. What waits
+//! is asked together, about different jobs: a coordinator has one question about a job at a
+//! time. Only a claim, which is about all of them, is asked alone.
 
 use backon::BackoffBuilder;
+use futures_util::future::join_all;
 use hyper::{Method, StatusCode};
 use ringleader_shared::factorial::message::{Answer, Message, OpenJob, Peer, Refusal, Request, Value};
 use ringleader_shared::factorial::{JobId, Part};
@@ -24,9 +27,21 @@ const MOST: usize = 64 << 20;
 /// After so many tries the log says what is wrong. Before, the WebSocket has the word.
 const QUIET: usize = 3;
 
+/// How many requests are asked together, where so many wait. The hub writes such down in one go.
+const TOGETHER: usize = 32;
+
+/// A request, under the coordinator of which term.
+struct Asked(Term, Request);
+
+impl Asked {
+    fn is_claim(&self) -> bool {
+        matches!(self.1, Request::Claim { .. })
+    }
+}
+
 pub struct BoardLink {
     /// The node asks little before it is answered.
-    requests: mpsc::UnboundedSender<(Term, Request)>,
+    requests: mpsc::UnboundedSender<Asked>,
     coordinates: watch::Sender<Option<Term>>,
     /// One task, gone with the value.
     _asking: JoinSet<()>,
@@ -34,39 +49,15 @@ pub struct BoardLink {
 
 impl BoardLink {
     pub fn start(hub: HubUrl, fail: Option<Fail>, tell: Tell) -> Self {
-        let (requests, mut waiting) = mpsc::unbounded_channel();
+        let (requests, waiting) = mpsc::unbounded_channel();
         let (coordinates, current) = watch::channel(None);
         let mut asking = JoinSet::new();
-        asking.spawn(async move {
-            let link = Link { hub, fail, tell };
-            let mut silent = None;
-            while let Some((term, request)) = waiting.recv().await {
-                if silent == Some(term) {
-                    continue;
-                }
-                let mut current: watch::Receiver<Option<Term>> = current.clone();
-                let answer = tokio::select! {
-                    biased;
-                    _ = current.wait_for(|now| *now != Some(term)) => {
-                        debug!("term {term} is over: not asked {request:?}");
-                        continue;
-                    }
-                    answer = link.ask(&request) => answer,
-                };
-                match answer {
-                    Some(answer) => {
-                        let input = heard(Peer::Board, term, Message::Answer(answer));
-                        let _ = link.tell.send(Happening::Input(input));
-                    }
-                    None => silent = Some(term),
-                }
-            }
-        });
+        asking.spawn(Link { hub, fail, tell }.serve(waiting, current));
         BoardLink { requests, coordinates, _asking: asking }
     }
 
     pub fn ask(&self, term: Term, request: Request) {
-        let _ = self.requests.send((term, request));
+        let _ = self.requests.send(Asked(term, request));
     }
 
     /// In which term the node coordinates. What was asked in another is dropped.
@@ -82,12 +73,54 @@ struct Link {
 }
 
 impl Link {
+    /// For as long as there is somebody to ask.
+    async fn serve(self, mut waiting: mpsc::UnboundedReceiver<Asked>, mut current: watch::Receiver<Option<Term>>) {
+        let mut silent = None;
+        let mut asked: Vec<Asked> = vec![];
+        while waiting.recv_many(&mut asked, TOGETHER).await > 0 {
+            let mut asked = asked.drain(..).peekable();
+            while let Some(first) = asked.next() {
+                let (term, is_claim) = (first.0, first.is_claim());
+                let mut together = vec![first.1];
+                while let Some(Asked(_, request)) =
+                    asked.next_if(|next| next.0 == term && !is_claim && !next.is_claim())
+                {
+                    together.push(request);
+                }
+                if silent == Some(term) {
+                    continue;
+                }
+                tokio::select! {
+                    biased;
+                    _ = current.wait_for(|now| *now != Some(term)) => {
+                        debug!("term {term} is over: {} requests are dropped", together.len());
+                    }
+                    answered = self.ask_all(term, &together) => if !answered {
+                        silent = Some(term);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Each until there is an answer. These are told in the order in which was asked; false,
+    /// if this hub has none to give.
+    async fn ask_all(&self, term: Term, requests: &[Request]) -> bool {
+        let checkpoints = requests.iter().filter(|request| matches!(request, Request::Checkpoint(_))).count();
+        if let Some(fail) = self.fail.as_ref().filter(|_| checkpoints > 0) {
+            sleep(fail.befall(&format!("checkpoints of {checkpoints} jobs"), &self.tell).await).await;
+        }
+        for answer in join_all(requests.iter().map(|request| self.ask(request))).await {
+            let Some(answer) = answer else { return false };
+            let input = heard(Peer::Board, term, Message::Answer(answer));
+            let _ = self.tell.send(Happening::Input(input));
+        }
+        true
+    }
+
     /// Until there is an answer; `None`, if this hub has none to give.
     async fn ask(&self, request: &Request) -> Option<Answer> {
         let call = call(request)?;
-        if let (Request::Checkpoint(checkpoint), Some(fail)) = (request, &self.fail) {
-            sleep(fail.befall(&format!("checkpoint {}", checkpoint.sequence), &self.tell).await).await;
-        }
         let mut delays = BACKOFF.build();
         for tried in 0.. {
             let problem = match call.send(&self.hub).await {

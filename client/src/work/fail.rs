@@ -19,7 +19,7 @@ pub const STALL: Duration = Duration::from_secs(10);
 pub const LATE: Duration = Duration::from_secs(2);
 
 /// What goes wrong, and how often. For a worker chance is asked at each computation, for
-/// a coordinator before each checkpoint.
+/// a coordinator whenever it writes down what is done, be it of one job or of several.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fail {
     /// From 0, never, to 1, always.

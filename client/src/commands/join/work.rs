@@ -32,8 +32,8 @@ pub struct WorkArgs {
     /// each second; the same file gives each job once, whoever submits it.
     #[arg(long, value_name = "FILE", env = "RINGLEADER_JOBS_FILE")]
     jobs_file: Option<PathBuf>,
-    /// For tests: how likely it is that a computation fails, or, at a coordinator, a
-    /// checkpoint. From 0 to 1.
+    /// For tests: how likely it is that a computation fails, or, at a coordinator, writing
+    /// down what is done. From 0 to 1.
     #[arg(long, value_name = "P", env = "RINGLEADER_FAIL_PROBABILITY", default_value = "0", value_parser = probability, allow_negative_numbers = true)]
     fail_probability: f64,
     /// For tests: what failing is.
