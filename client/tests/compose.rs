@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use judge::{What, judge};
 use lab::*;
+use num_bigint::BigUint;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
@@ -192,6 +193,46 @@ async fn clients_may_be_added_and_taken_away() {
     let two = lab.agreement(2, "two clients agree", |now| now.term > three.term).await;
     assert_within(AGREE, two.since(stopped), "from stopping the leader, which so resigns, to agreement");
     lab.assert_hub_says_so(&two).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker: run by ./test"]
+async fn a_job_goes_on_when_its_coordinator_is_killed() {
+    let mut lab = Lab::up_with(COMPOSE, 5, &[("RINGLEADER_DELAY", "20ms")]).await;
+    let agreed = lab.agreement(5, "five clients agree", |_| true).await;
+    let job = ["ringleader", "job"];
+    let submit = ["submit", "--factorial", "2000"];
+    let id = lab.compose(&[&["exec", "-T", "client"], &job[..], &submit[..]].concat(), PATIENCE).await;
+    let path = format!("/rings/default/jobs/{}", id.trim());
+    let mut before = 0;
+    while before < 100 {
+        // Who watches a job asks for it.
+        sleep(Duration::from_millis(100)).await;
+        before = lab.get(&path).await["parts"]["done"].as_u64().expect("how many parts are done");
+    }
+    lab.kill(&agreed.leader).await;
+    let next = lab.agreement(4, "the others agree on another", |new| new.term > agreed.term).await;
+    let took_over = lab.until("it goes on with the job", |world| {
+        let line = world.said_by(&next.leader).find(|line| line.text.starts_with("took over 2000! in term "))?;
+        let written = line.text.split(": ").nth(1)?.split(' ').next()?;
+        written.parse::<u64>().ok()
+    });
+    let written = took_over.await;
+    assert!(written >= before, "{before} parts were done, and it began with {written}");
+    let mut shown = lab.get(&path).await;
+    while shown["state"] == "running" || shown["state"] == "waiting" {
+        sleep(Duration::from_millis(100)).await;
+        shown = lab.get(&path).await;
+    }
+    let expected = (1..=2000_u32).fold(BigUint::from(1_u32), |product, factor| product * factor).to_string();
+    assert_eq!((shown["state"].as_str(), shown["result"].as_str()), (Some("done"), Some(&*expected)));
+    // Nobody but the coordinator died, and that one computes nothing.
+    assert_eq!(shown["parts"]["again"], 0, "{shown}");
+    lab.until("it says what came of it", |world| {
+        let said = format!("2000!={}", &expected[..20]);
+        world.said_by(&next.leader).any(|line| line.text.starts_with(&said)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

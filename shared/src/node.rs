@@ -158,7 +158,8 @@ impl Node {
             && let Some((me, options)) = self.me.clone().zip(self.work.coordinates.clone())
         {
             out.push(Effect::Report(Report::Coordinates(Some(term))));
-            let (coordinator, effects) = Coordinator::begin(me, term, options);
+            let memory = self.worker.as_ref().map(Worker::memory);
+            let (coordinator, effects) = Coordinator::begin(me, term, options, memory);
             self.coordinator = Some(coordinator);
             out.extend(effects.into_iter().map(|effect| from_coordinator(effect, term)));
         }

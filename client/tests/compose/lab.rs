@@ -45,6 +45,7 @@ pub enum Fault {
 /// The containers of one test; gone when it is dropped.
 pub struct Lab {
     pub program: &'static [&'static str],
+    pub settings: &'static [(&'static str, &'static str)],
     pub project: String,
     /// Whether the project is ours alone, and so are its images.
     pub ours: bool,
@@ -57,11 +58,21 @@ pub struct Lab {
 impl Lab {
     /// Builds what has to be built, and starts a hub and that many clients.
     pub async fn up(program: &'static [&'static str], clients: usize) -> Lab {
+        Lab::up_with(program, clients, &[]).await
+    }
+
+    /// The same, with these variables for the compose file.
+    pub async fn up_with(
+        program: &'static [&'static str],
+        clients: usize,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Lab {
         let given = std::env::var("COMPOSE_PROJECT_NAME").ok().filter(|name| !name.is_empty());
         // Docker is told a port and does not choose one, so that `start` finds it again.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
         let mut lab = Lab {
             program,
+            settings,
             // Version 1 names images in its own way, which nobody else would clean up.
             ours: given.is_none() || program == COMPOSE_1,
             project: given.unwrap_or_else(|| format!("ringleader-compose-{}", std::process::id())),
@@ -135,7 +146,8 @@ impl Lab {
             .args(&self.program[1..])
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
             .env("COMPOSE_PROJECT_NAME", &self.project)
-            .env("RINGLEADER_PORT", self.port.to_string());
+            .env("RINGLEADER_PORT", self.port.to_string())
+            .envs(self.settings.iter().copied());
         command
     }
 

@@ -14,6 +14,7 @@ use super::message::{
     Refusal, Request, Said, Task, Value,
 };
 use super::rule::Rule;
+use super::worker::Memory;
 use super::{Factorial, JobId, Part, PartId};
 use crate::id::{ClientId, Name, Term};
 use crate::machine::{Effect, Input, Machine, exactly};
@@ -118,6 +119,8 @@ pub struct Coordinator {
     deposed: bool,
     /// Whether members have had time to tell what they hold.
     gathered: bool,
+    /// What this member did as a worker before it was elected.
+    memory: Option<Memory>,
     /// Those of its timers that run, but for those of its workers.
     running: BTreeSet<Timer>,
     broken: Option<Rule>,
@@ -237,8 +240,9 @@ impl Machine for Coordinator {
 }
 
 impl Coordinator {
-    /// A coordinator, and what it does first.
-    pub fn begin(me: ClientId, term: Term, options: Options) -> (Self, Effects) {
+    /// A coordinator, and what it does first. `memory` is of the worker that this member
+    /// was before.
+    pub fn begin(me: ClientId, term: Term, options: Options, memory: Option<Memory>) -> (Self, Effects) {
         let mut coordinator = Coordinator {
             me,
             term,
@@ -248,6 +252,7 @@ impl Coordinator {
             claim: Claim::default(),
             deposed: false,
             gathered: false,
+            memory,
             running: BTreeSet::new(),
             broken: None,
         };
@@ -350,6 +355,7 @@ impl Coordinator {
             job.run();
             out.push(Effect::Report(Report::Began(id, job.factorial)));
         } else {
+            job.remember(&self.me, self.memory.as_ref());
             self.ask(Request::Load { job: id, term: self.term }, out);
         }
         self.jobs.insert(id, job);
@@ -498,9 +504,9 @@ impl Coordinator {
 /// The workers.
 impl Coordinator {
     fn on_ready(&mut self, id: ClientId, name: Name, slots: u16, heard: &[Progress], out: &mut Effects) {
-        for Progress { job_id, term, done } in heard {
-            if let Some(job) = self.jobs.get_mut(job_id).filter(|job| job.is_being_taken_over()) {
-                job.heard = job.heard.max((*term, (*done).min(job.factorial.count())));
+        for progress in heard {
+            if let Some(job) = self.jobs.get_mut(&progress.job_id).filter(|job| job.is_being_taken_over()) {
+                job.hear(progress);
             }
         }
         // It begins anew: what it had in hand it has not any more.

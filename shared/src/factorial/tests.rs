@@ -104,7 +104,8 @@ impl Stage {
             self.after_worker(&who, effects);
         }
         let options = coordinator::Options { checkpoint_parts: 4, ..coordinator::Options::default() };
-        let (coordinator, effects) = Coordinator::begin(leader.clone(), in_term, options);
+        let memory = self.workers.get(&leader).map(Worker::memory);
+        let (coordinator, effects) = Coordinator::begin(leader.clone(), in_term, options, memory);
         self.coordinators.insert(leader.clone(), coordinator);
         self.after_coordinator(&leader, in_term, effects);
     }

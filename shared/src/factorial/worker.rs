@@ -61,6 +61,17 @@ pub enum Report {
     Failed(PartId),
 }
 
+/// What a worker remembers of its work.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Memory {
+    /// What people call it.
+    pub name: Name,
+    /// What it has done.
+    pub held: Vec<Product>,
+    /// How far jobs were.
+    pub heard: Vec<Progress>,
+}
+
 /// One worker. It outlives its connections, and remembers what it has done until its
 /// coordinator says that it need not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -157,6 +168,18 @@ impl Worker {
         Worker { broken: rule, ..self }
     }
 
+    /// What it has done and not been told to forget, and how far it heard that jobs were:
+    /// for the coordinator that the same member becomes.
+    pub fn memory(&self) -> Memory {
+        let held = self.held.iter().map(|(id, product)| Product { id: *id, product: product.clone() });
+        Memory { name: self.options.name.clone(), held: held.collect(), heard: self.progress() }
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        let heard = self.heard.iter();
+        heard.map(|(job_id, (term, done))| Progress { job_id: *job_id, term: *term, done: *done }).collect()
+    }
+
     fn keeps(&self, rule: Rule) -> bool {
         self.broken != Some(rule)
     }
@@ -193,9 +216,7 @@ impl Worker {
     fn stand_by(&mut self, out: &mut Effects) {
         let Some((coordinator, term)) = self.follows.clone() else { return };
         self.queue.clear();
-        let heard = self.heard.iter();
-        let heard =
-            heard.map(|(job_id, (term, done))| Progress { job_id: *job_id, term: *term, done: *done }).collect();
+        let heard = self.progress();
         let Options { name, slots, .. } = self.options.clone();
         self.say(Said::Ready { name, slots, heard }, out);
         let held = self.held.len();

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::message::{Credit, End, OpenJob, Tally, Value};
-use super::super::{Factorial, Operand, Part};
+use super::super::message::{Credit, End, OpenJob, Progress, Tally, Value};
+use super::super::worker::Memory;
+use super::super::{Factorial, JobId, Operand, Part};
 use crate::id::{ClientId, Name, Term};
 
 /// How far a coordinator is with a job.
@@ -22,6 +23,7 @@ pub enum Stage {
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Job {
+    pub id: JobId,
     pub factorial: Factorial,
     pub stage: Stage,
     /// The number of the last checkpoint that is written.
@@ -64,8 +66,9 @@ pub struct Job {
 impl Job {
     /// A job that is to be loaded.
     pub fn new(open: OpenJob) -> Self {
-        let OpenJob { factorial, sequence, tally, .. } = open;
+        let OpenJob { job_id: id, factorial, sequence, tally, .. } = open;
         Job {
+            id,
             factorial,
             stage: Stage::Loading,
             sequence,
@@ -87,6 +90,21 @@ impl Job {
             counted: 0,
             workers: tally.workers.into_iter().map(|credit| (credit.client_id, (credit.name, credit.parts))).collect(),
         }
+    }
+
+    /// Somebody has heard how far it was.
+    pub fn hear(&mut self, progress: &Progress) {
+        self.heard = self.heard.max((progress.term, progress.done.min(self.factorial.count())));
+    }
+
+    /// What the coordinator itself did before it was one, as if another had told it.
+    pub fn remember(&mut self, me: &ClientId, memory: Option<&Memory>) {
+        let Some(Memory { name, held, heard }) = memory else { return };
+        let own =
+            held.iter().filter(|product| product.id.job_id == self.id && self.factorial.contains(product.id.part));
+        self.told.extend(own.map(|own| (me.clone(), name.clone(), own.id.part, own.product.clone())));
+        let id = self.id;
+        heard.iter().filter(|progress| progress.job_id == id).for_each(|progress| self.hear(progress));
     }
 
     /// Whether there is something to write down.
