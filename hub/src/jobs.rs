@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringleader_shared::factorial::board::{Asker, Board, Change, Event, Limits, Message, Phase, Report};
-use ringleader_shared::factorial::message::{Answer, Refusal, Request};
+use ringleader_shared::factorial::message::{Answer, Refusal, Request, Said};
 use ringleader_shared::id::{ClientId, RingName, Term};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -232,10 +232,17 @@ impl Keeping {
 
     /// First everything is written, then everybody is told.
     async fn perform(&mut self, effects: Vec<Effect<Board>>) {
-        let (mut changes, mut rest) = (vec![], vec![]);
+        let (mut changes, mut tells, mut rest) = (vec![], vec![], vec![]);
         for effect in effects {
             match effect {
                 Effect::Save(change) => changes.push(change),
+                Effect::Report(Report::Tell { to, term, said }) => {
+                    let tell = (to, term, said);
+                    // That there are other jobs need be said once of all that came together.
+                    if tell.2 != Said::Jobs || !tells.contains(&tell) {
+                        tells.push(tell);
+                    }
+                }
                 effect => rest.push(effect),
             }
         }
@@ -249,15 +256,15 @@ impl Keeping {
                         let _ = reply.send(answer);
                     }
                 }
-                Effect::Report(Report::Tell { to, term, said }) => {
-                    if let Some(members) = self.members.upgrade() {
-                        let _ = members.send(Happening::Tell { to, term, said }).await;
-                    }
-                }
                 Effect::Report(report) => self.on_report(report),
                 Effect::SetTimer { timer, .. } | Effect::CancelTimer(timer) => match timer {},
                 Effect::Send { message: Message::Ask(_), .. } | Effect::Save(_) => {}
             }
+        }
+        let Some(members) = self.members.upgrade() else { return };
+        for (to, term, said) in tells {
+            // The ring's task ends with the hub.
+            let _ = members.send(Happening::Tell { to, term, said }).await;
         }
     }
 
@@ -292,3 +299,117 @@ impl Keeping {
 
 /// What it means for jobs that the disk does not answer.
 const STANDSTILL: &str = "the ring's jobs stand still";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ringleader_shared::factorial::{Factorial, JobId};
+    use tokio::sync::mpsc::Receiver;
+    use tokio::time::timeout;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A ring's jobs, and what its task is told of them.
+    fn begin(store: Option<Store>) -> (Jobs, Receiver<Happening>, mpsc::Sender<Happening>) {
+        let (jobs, desk) = Jobs::new();
+        let (happenings, inbox) = mpsc::channel(16);
+        let config = Config { store, ..Config::default() };
+        tokio::spawn(run(RingName::default(), config, desk, happenings.downgrade(), CancellationToken::new()));
+        (jobs, inbox, happenings)
+    }
+
+    fn submission(n: u32) -> Request {
+        let id = JobId::new(Uuid::from_u128(n.into()));
+        Request::Submit { id, factorial: Factorial(n), key: None }
+    }
+
+    fn leader(name: &str, term: u64) -> (ClientId, Term) {
+        (ClientId::new(name).unwrap(), Term::new(term).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_is_answered_before_it_is_written_and_then_everything_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (jobs, mut inbox, _happenings) = begin(Some(store.clone()));
+        let (a, term) = leader("a", 1);
+        jobs.leads(Some((a.clone(), term)));
+        let claim = Request::Claim { by: a.clone(), term };
+        assert!(matches!(jobs.ask(claim).await, Some(Answer::Open { .. })));
+
+        let disk = store.hold();
+        let asked: Vec<_> = (1..=100)
+            .map(|n| {
+                tokio::spawn({
+                    let jobs = jobs.clone();
+                    async move { jobs.ask(submission(n)).await }
+                })
+            })
+            .collect();
+        let look = timeout(Duration::from_millis(50), jobs.look(|board| board.jobs().count()));
+        assert!(look.await.is_err(), "what is not written is not shown");
+        assert!(asked.iter().all(|answer| !answer.is_finished()) && inbox.is_empty(), "nor answered, nor told");
+        drop(disk);
+        for answer in asked {
+            assert!(matches!(answer.await.unwrap(), Some(Answer::Accepted { is_new: true, .. })));
+        }
+        assert!(matches!(inbox.recv().await, Some(Happening::Tell { to, .. }) if to == a));
+        assert!(inbox.len() <= 1, "of jobs that came together it is told once");
+        assert_eq!(store.load_jobs(&RingName::default()).unwrap().len(), 100);
+    }
+
+    #[tokio::test]
+    async fn who_leads_is_known_before_what_is_asked_and_only_the_newest_counts() {
+        let (jobs, mut inbox, _happenings) = begin(None);
+        let (a, b) = (leader("a", 1), leader("b", 2));
+        let claim = |(by, term): &(ClientId, Term)| jobs.ask(Request::Claim { by: by.clone(), term: *term });
+        let (refused, opened) = tokio::join!(claim(&a), async {
+            jobs.leads(Some(a.clone()));
+            jobs.left(a.0.clone());
+            jobs.leads(Some(b.clone()));
+            claim(&b).await
+        });
+        assert!(matches!(refused, Some(Answer::Refused { .. })));
+        assert!(matches!(opened, Some(Answer::Open { .. })));
+        jobs.ask(submission(3)).await;
+        let mut told = vec![];
+        for _ in 0..2 {
+            let Some(Happening::Tell { said, .. }) = inbox.recv().await else { panic!("nothing was told") };
+            told.push(said);
+            if told.len() == 1 {
+                jobs.left(a.0.clone());
+            }
+        }
+        assert_eq!(told, [Said::Jobs, Said::Left { client_id: a.0 }], "who left under a leader before is old news");
+    }
+
+    #[tokio::test]
+    async fn what_a_ring_tells_does_not_pile_up() {
+        let (jobs, desk) = Jobs::new();
+        let (a, term) = leader("a", 1);
+        for _ in 0..3 * MOST_UNTOLD {
+            jobs.joined(a.clone());
+            jobs.left(a.clone());
+        }
+        assert_eq!(desk.news.take().count(), MOST_UNTOLD);
+        for _ in 0..1000 {
+            jobs.left(a.clone());
+            jobs.leads(Some((a.clone(), term)));
+        }
+        assert_eq!(desk.news.take().collect::<Vec<_>>(), [Event::Leads(Some((a, term)))]);
+    }
+
+    #[tokio::test]
+    async fn a_ring_is_kept_for_its_jobs_and_while_it_is_not_known_whether_it_has_any() {
+        let (jobs, desk) = Jobs::new();
+        assert!(!jobs.is_empty(), "they have not been read yet");
+        drop(desk);
+        let (jobs, _inbox, _happenings) = begin(None);
+        assert_eq!(jobs.look(|board| board.jobs().count()).await, Some(0));
+        assert!(jobs.is_empty());
+        jobs.ask(submission(3)).await;
+        assert!(!jobs.is_empty());
+    }
+}

@@ -177,6 +177,13 @@ impl Store {
         Ok(answer)
     }
 
+    /// Lets nobody read or write until what this returns is dropped: a disk that does
+    /// not answer.
+    #[cfg(test)]
+    pub fn hold(&self) -> impl Sized {
+        self.0.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn damaged(&self, why: String) -> StoreError {
         StoreError::Damaged { path: self.0.path.clone(), why }
     }

@@ -17,11 +17,12 @@ const SUBMISSION: usize = 16 * 1024;
 /// Room for what stands around numbers, and for parts that travel in a checkpoint.
 const AROUND: usize = 2 << 20;
 
-/// How many bytes all of them may have that are read at one time.
+/// How many bytes all of them may have that are read at one time, but for submissions:
+/// those are short, and do not wait for others that are long.
 const ALL: usize = 64 << 20;
 
 /// How many bytes are read in vain after one that is too large, so that its sender,
-/// which still sends, gets to read the answer.
+/// which still sends, gets to read the answer (RFC 9112 section 9.6).
 const IN_VAIN: usize = 1 << 20;
 
 /// What bodies may have.
@@ -46,7 +47,7 @@ pub enum Kind {
 /// A body, which counts until this is dropped.
 pub struct Read {
     pub bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Bodies {
@@ -71,10 +72,9 @@ impl Bodies {
     pub async fn read(&self, kind: Kind, request: Request<Body>) -> Result<Read, Problem> {
         let most = self.most(kind);
         let mut body = request.into_body();
-        let expected = usize::try_from(body.size_hint().upper().unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(most);
-        let kilobytes = u32::try_from(expected.div_ceil(1024)).unwrap_or(u32::MAX);
-        let Ok(room) = self.room.clone().acquire_many_owned(kilobytes).await else {
-            return Err(Problem::ending());
+        let room = match kind {
+            Kind::Submission => None,
+            Kind::Number | Kind::Checkpoint => Some(self.room(body.size_hint().upper(), most).await?),
         };
         let mut bytes = vec![];
         let mut read = 0;
@@ -94,5 +94,12 @@ impl Bodies {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
         }
         Ok(Read { bytes: bytes.into(), _room: room })
+    }
+
+    /// For a body of that size, if it says so, and of `most` if it does not.
+    async fn room(&self, size: Option<u64>, most: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let bytes = size.and_then(|size| usize::try_from(size).ok()).map_or(most, |size| size.min(most));
+        let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.room.clone().acquire_many_owned(kilobytes).await.map_err(|_| Problem::ending())
     }
 }

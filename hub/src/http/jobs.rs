@@ -58,12 +58,17 @@ async fn submit(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: 
     }
 }
 
+#[derive(Serialize)]
+struct List {
+    jobs: Vec<View>,
+}
+
 async fn list(State(hub): State<Arc<Hub>>, Path(name): Path<String>) -> Answered {
     let ring = existing_ring(&hub, &name)?;
     let Snapshot { ring: members, .. } = ring.snapshot().await.ok_or_else(Problem::ending)?;
     let jobs = look(&hub, &ring.jobs, move |board| View::list(board, &members)).await?;
-    // There may be many, and meanwhile others are waited for.
-    let text = spawn_blocking(move || serde_json::to_string(&json!({ "jobs": jobs }))).await;
+    // There may be many, and frames do not wait until all of them are written out.
+    let text = spawn_blocking(move || serde_json::to_string(&List { jobs })).await;
     match text {
         Ok(Ok(text)) => Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response()),
         _ => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the jobs are no JSON")),
@@ -88,6 +93,9 @@ async fn cancel(
     }
 }
 
+/// How many characters are kept of why a job cannot be done.
+const REASON: usize = 300;
+
 /// Who coordinates, as it says.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,6 +115,11 @@ async fn claim(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: H
     }
 }
 
+#[derive(Serialize)]
+struct Parts {
+    parts: Vec<Done>,
+}
+
 /// A part that is done, as a coordinator is told of it.
 #[derive(Serialize)]
 struct Done {
@@ -123,8 +136,8 @@ async fn load(
     let (ring, job, term) = (existing_ring(&hub, &name)?, job_id(&id)?, term(&request)?);
     match ask(&hub, &ring.jobs, Request::Load { job, term }).await? {
         Answer::Loaded { parts, .. } => {
-            let parts: Vec<Done> = parts.into_iter().map(|(part, product)| Done { part, product }).collect();
-            Ok(Json(json!({ "parts": parts })).into_response())
+            let parts = parts.into_iter().map(|(part, product)| Done { part, product }).collect();
+            Ok(Json(Parts { parts }).into_response())
         }
         other => Err(unexpected(&other)),
     }
@@ -138,14 +151,16 @@ async fn checkpoint(
     may_take_part(&hub, &request)?;
     let (ring, id) = (existing_ring(&hub, &name)?, job_id(&id)?);
     let body = hub.bodies.read(Kind::Checkpoint, request).await?;
-    let checkpoint: Checkpoint = from_json(&body.bytes)?;
+    let mut checkpoint: Checkpoint = from_json(&body.bytes)?;
     if checkpoint.job_id != id {
         return Err(bad(&format!("jobId: expected {id}, as in the path, got {}", checkpoint.job_id)));
     }
-    if let Some(End::Done(result)) = &checkpoint.end
-        && (result.is_empty() || !result.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return Err(bad("end.done: expected decimal digits"));
+    match &mut checkpoint.end {
+        Some(End::Done(result)) if result.is_empty() || !result.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return Err(bad("end.done: expected decimal digits"));
+        }
+        Some(End::Failed(why)) => *why = submission::shortened(why, REASON).into(),
+        Some(End::Done(_)) | None => {}
     }
     match ask(&hub, &ring.jobs, Request::Checkpoint(Box::new(checkpoint))).await? {
         Answer::Saved { sequence, .. } => Ok(Json(json!({ "sequence": sequence })).into_response()),

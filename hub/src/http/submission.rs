@@ -34,15 +34,18 @@ pub fn factorial(body: &[u8], most: u32) -> Result<Factorial, String> {
         });
     };
     if kind != "factorial" {
-        return Err(format!("unknown kind of job {:?}: this hub knows {{\"factorial\": n}}", shortened(kind)));
+        return Err(format!("unknown kind of job {:?}: this hub knows {{\"factorial\": n}}", shortened(kind, SHOWN)));
     }
     let given = value.get();
     let n = given.parse().ok().filter(|n| *n <= most).ok_or_else(|| {
-        let given = shortened(given);
+        let given = shortened(given, SHOWN);
         format!("factorial: expected a whole number from 0 to {most}, got {given} (the hub's limit is --max-factorial)")
     })?;
     Ok(Factorial(n))
 }
+
+/// How many characters of what was given are said again.
+const SHOWN: usize = 60;
 
 const EXPECTED: &str = r#"expected {"factorial": n}"#;
 
@@ -69,10 +72,9 @@ fn fields(body: &[u8]) -> Result<Vec<(String, &RawValue)>, String> {
     fields.map_err(|error| format!("{EXPECTED} as JSON: {error}"))
 }
 
-/// Keeps what others wrote from filling an answer.
-fn shortened(text: &str) -> Cow<'_, str> {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
+/// Keeps what others wrote from filling an answer or a log line.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
         None => text.into(),
     }

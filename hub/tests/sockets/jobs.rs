@@ -1,12 +1,15 @@
 //! Jobs at the hub: submitted, shown, cancelled, and done by whoever leads.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringleader_hub::store::Store;
 use ringleader_hub::token::{Token, Tokens};
+use ringleader_shared::factorial::board::AT_A_TIME;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use crate::support::*;
 
@@ -128,6 +131,23 @@ async fn jobs_are_listed_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
+async fn a_coordinator_is_given_the_oldest_jobs_and_the_others_wait_for_their_turn() {
+    let hub = Hub::start().await;
+    let [mut a, mut b] = hub.ring([9, 3]).await;
+    elect([&mut a, &mut b], 0).await;
+    let mut ids = vec![];
+    for _ in 0..=AT_A_TIME {
+        ids.push(submit(hub.address, 10).await);
+    }
+    let claimed = claim(&hub, &a, 1).await.json();
+    let given: Vec<_> = claimed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap()).collect();
+    assert_eq!(given, ids[..AT_A_TIME]);
+    let next = job(&hub, &ids[AT_A_TIME]).await;
+    assert_eq!((&next["state"], &next["waitsFor"]), (&json!("waiting"), &json!("its turn")));
+    assert_eq!(job(&hub, &ids[0]).await["waitsFor"], Value::Null);
+}
+
+#[tokio::test]
 async fn bad_input_is_answered_with_what_was_expected() {
     let hub = Hub::start().await;
     let number = |got: &str| format!("whole number from 0 to 100000, got {got} (the hub's limit is --max-factorial)");
@@ -153,7 +173,7 @@ async fn bad_input_is_answered_with_what_was_expected() {
         let answer = ask_with(hub.address, "POST", JOBS, &head, r#"{"factorial": 3}"#).await;
         assert_eq!(answer.status, expected, "{key}: {answer:?}");
     }
-    for length in [16 * 1024 + 1, 200_000] {
+    for length in [16 * 1024 + 1, 900_000] {
         let long = format!(r#"{{"factorial": 3}}{}"#, " ".repeat(length));
         let answer = ask(&hub, "POST", JOBS, &long).await;
         assert!(answer.status == 413 && reason(&answer).contains("at most 16384 bytes"), "{length}: {answer:?}");
@@ -327,6 +347,26 @@ async fn a_coordinator_does_a_job_and_commits_it_once() {
 }
 
 #[tokio::test]
+async fn a_job_that_cannot_be_done_says_why() {
+    let hub = Hub::start().await;
+    let [mut leader] = hub.ring([9]).await;
+    elect([&mut leader], 0).await;
+    let id = submit(hub.address, 10).await;
+    claim(&hub, &leader, 1).await;
+    let why = format!("no worker can \u{1b}[31m multiply {}", "x".repeat(10_000));
+    let failed = |checkpoint: &mut Value| checkpoint["end"] = json!({ "failed": why });
+    assert_eq!(checkpoint(&hub, &id, 1, 1, failed).await.status, 200);
+    let shown = job(&hub, &id).await;
+    assert_eq!((&shown["state"], &shown["result"]), (&json!("failed"), &Value::Null));
+    let reason = shown["reason"].as_str().unwrap();
+    assert!(reason.starts_with("no worker can") && reason.chars().count() == 301, "it is shortened: {reason}");
+    let warnings = hub.warnings();
+    let line = warnings.iter().find(|line| line.contains("10! cannot be done: no worker can"));
+    assert!(line.is_some_and(|line| line.len() < 600 && !line.contains('\u{1b}')), "{warnings:?}");
+    assert_eq!(refused(&ask(&hub, "DELETE", &format!("{JOBS}/{id}"), "").await), (409, json!("ended")));
+}
+
+#[tokio::test]
 async fn a_deposed_coordinator_changes_nothing() {
     let hub = Hub::start().await;
     let [mut a, mut b] = hub.ring([9, 3]).await;
@@ -474,6 +514,46 @@ async fn jobs_go_on_where_they_were_when_the_hub_was_killed() {
     let loaded = get(hub, &format!("{path}/parts?term={term}")).await;
     let part = |index: u32, product: &str| json!({ "level": 0, "index": index, "product": product });
     assert_eq!(loaded, json!({ "parts": [part(0, "13b0"), part(1, "168")] }));
+}
+
+#[tokio::test]
+async fn no_job_that_was_accepted_is_lost_when_the_hub_is_killed() {
+    let directory = TempDir::new().unwrap();
+    let arguments = ["--data-dir", directory.path().to_str().unwrap()];
+    let mut accepted = BTreeSet::new();
+    for most in [1, 10, 50] {
+        let process = Process::start(&arguments).await;
+        let hub = process.address;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for _ in 0..4 {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                // Until there is no hub.
+                loop {
+                    let answer = ask_with(hub, "POST", JOBS, "", r#"{"factorial": 10}"#).await;
+                    if answer.status != 202 {
+                        return;
+                    }
+                    let _ = tell.send(answer.json()["jobId"].as_str().unwrap().to_owned());
+                }
+            });
+        }
+        drop(tell);
+        for _ in 0..most {
+            accepted.insert(soon("a job", told.recv()).await.expect("the hub accepts jobs"));
+        }
+        process.kill().await;
+        while let Some(id) = told.recv().await {
+            accepted.insert(id);
+        }
+        let process = Process::start(&arguments).await;
+        let kept = ask_with(process.address, "GET", JOBS, "", "").await.json();
+        let kept: BTreeSet<_> =
+            kept["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().to_owned()).collect();
+        let lost: Vec<_> = accepted.difference(&kept).collect();
+        assert!(lost.is_empty(), "{} of {} are lost", lost.len(), accepted.len());
+        process.kill().await;
+    }
 }
 
 #[tokio::test]

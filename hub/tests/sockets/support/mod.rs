@@ -150,12 +150,16 @@ impl Drop for Hub {
     }
 }
 
-/// Sends these bytes, and reads until the hub closes.
+/// Sends these bytes, and reads until the hub closes; an answer of status 0 is none.
 pub async fn request_at(hub: SocketAddr, request: &str) -> Answer {
-    let mut stream = TcpStream::connect(hub).await.unwrap();
-    // It may be refused before it has asked.
-    let _ = stream.write_all(request.as_bytes()).await;
-    let answer = read_all(&mut stream).await;
+    let answer = match TcpStream::connect(hub).await {
+        Ok(mut stream) => {
+            // It may be refused before it has asked.
+            let _ = stream.write_all(request.as_bytes()).await;
+            read_all(&mut stream).await
+        }
+        Err(_) => String::new(),
+    };
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Answer { status: status.unwrap_or_default(), head: head.to_lowercase(), body: body.into() }
