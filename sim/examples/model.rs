@@ -144,6 +144,7 @@ fn go(flags: &Flags) -> Result<bool, String> {
             let paxos = Paxos::of(roles, &flags.forgetful, rule(flags, Rule::ALL, Rule::name)?);
             without_hub(flags, paxos.ok_or("--roles: expected one of each at least")?, !flags.from_the_start)
         }
+        Algorithm::Factorial => return Err("--algorithm: factorial is for the simulator alone".into()),
     })
 }
 

@@ -13,4 +13,6 @@ pub enum Algorithm {
     LowestId,
     /// Basic Paxos
     Paxos,
+    /// Work for the leader: factorials, shared out
+    Factorial,
 }

@@ -18,6 +18,7 @@
 //! - [`run`]: plays a plan, and sees whether the properties hold.
 //! - [`plant`]: rules that are broken on purpose.
 //! - [`seeds`]: plays many plans at once, and sums up.
+//! - [`work`]: the work that a leader shares out.
 //! - [`shrink`]: finds the shortest story of a plan that breaks a property.
 
 pub mod agenda;
@@ -36,4 +37,5 @@ pub mod scenario;
 pub mod seeds;
 pub mod shrink;
 pub mod trace;
+pub mod work;
 pub mod world;

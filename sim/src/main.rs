@@ -13,6 +13,7 @@ use clap::{Parser, ValueEnum};
 use progress::Progress;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use ringleader_shared::factorial::rule::Rule;
 use sim::algorithm::Algorithm;
 use sim::mesh::chang_roberts::ChangRoberts;
 use sim::mesh::lowest_id::LowestId;
@@ -22,6 +23,8 @@ use sim::plan::Weather;
 use sim::plant::Plant;
 use sim::scenario::{COMMANDS, Error, Scenario};
 use sim::seeds::Errand;
+use sim::work::plan::Plan;
+use sim::work::seeds as work;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,7 +41,10 @@ Examples:
     cargo run --release -p sim -- --plant tokens-handed-on
   The algorithms without a hub, a hundred thousand runs with crashes in each:
     cargo run --release -p sim -- --algorithm paxos --seeds 100000
-    cargo run --release -p sim -- --algorithm paxos --plant list";
+    cargo run --release -p sim -- --algorithm paxos --plant list
+  Work for the leader, with coordinators and workers that fail:
+    cargo run --release -p sim -- --algorithm factorial --seeds 1000
+    cargo run --release -p sim -- --algorithm factorial --jobs-total 10000";
 
 /// Runs a hub and its clients on virtual time, or nodes without a hub.
 ///
@@ -80,6 +86,9 @@ struct Flags {
     /// How many rings are played at once [default: one a core]
     #[arg(long, env = "RINGLEADER_SIM_JOBS")]
     jobs: Option<NonZero<usize>>,
+    /// With factorial: one long run of this many small jobs
+    #[arg(long, env = "RINGLEADER_SIM_JOBS_TOTAL", value_name = "COUNT", conflicts_with_all = ["files", "seeds", "plant"])]
+    jobs_total: Option<usize>,
     /// Break this rule on purpose and play until that is noticed; list prints the names
     #[arg(long, env = "RINGLEADER_SIM_PLANT", value_name = "NAME")]
     plant: Option<String>,
@@ -105,6 +114,8 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::from(!right));
     }
     let right = match flags.algorithm {
+        Algorithm::Factorial => shared_out(&flags),
+        _ if flags.jobs_total.is_some() => Err("--jobs-total is for factorial alone".into()),
         Algorithm::EligibleArray => with_hub(&flags),
         Algorithm::ChangRoberts => without_hub::<ChangRoberts>(&flags),
         Algorithm::LowestId => without_hub::<LowestId>(&flags),
@@ -158,6 +169,47 @@ fn without_hub<A: Chance>(flags: &Flags) -> Result<bool, String> {
     let algorithm = flags.algorithm.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     print(&format!("\n{wrong}\nseed {seed}, the shortest story found:\n\n{trace}\nto see it again:\n"));
     print(&format!("  cargo run --release -p sim -- --algorithm {algorithm} --seeds 1 --from {seed}{plant}\n"));
+    Ok(false)
+}
+
+/// Plays the work for a leader. Says no, and why, where something is wrong.
+fn shared_out(flags: &Flags) -> Result<bool, String> {
+    if flags.calm || flags.hours.is_some() {
+        return Err("--hours and --calm are for eligible-array alone".into());
+    }
+    if let Some(jobs) = flags.jobs_total {
+        let played = work::play(&Plan::long(flags.seed, jobs));
+        print(&played.as_ref().map_or_else(|wrong| format!("{wrong}\n"), ToString::to_string));
+        return Ok(played.is_ok());
+    }
+    let named = |name: &str| Rule::ALL.iter().find(|rule| rule.name() == name).copied();
+    let broken = match flags.plant.as_deref() {
+        Some("list") => {
+            Rule::ALL.iter().for_each(|rule| print(&format!("{:<28} {}\n", rule.name(), rule.statement().trim())));
+            return Ok(true);
+        }
+        Some(name) => {
+            let unknown = || format!("--plant: expected list, or a name that list prints; got {name:?}");
+            Some(named(name).ok_or_else(unknown)?)
+        }
+        None if flags.seeds.is_none() => {
+            return Err("factorial: expected --seeds COUNT, --jobs-total COUNT or --plant NAME".into());
+        }
+        None => None,
+    };
+    // A broken rule shows soon, or in none of that many.
+    const PLANTED: u64 = 2_000;
+    let count = flags.seeds.unwrap_or(PLANTED);
+    let seeds = flags.from..flags.from.saturating_add(count);
+    let errand = work::Errand { seeds, jobs: jobs(flags), broken };
+    let progress = Progress::new(count);
+    let outcome = errand.run(|played| progress.show(played));
+    progress.end();
+    print(&format!("{outcome}\n"));
+    let Some((seed, story)) = outcome.wrong else { return Ok(true) };
+    let plant = broken.map_or_else(String::new, |rule| format!(" --plant {rule}"));
+    print(&format!("\n{}\nseed {seed}, the shortest story found:\n\n{}\nto see it again:\n", story.what, story.text()));
+    print(&format!("  cargo run --release -p sim -- --algorithm factorial --seeds 1 --from {seed}{plant}\n"));
     Ok(false)
 }
 

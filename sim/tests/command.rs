@@ -108,3 +108,27 @@ fn algorithms_without_a_hub_have_rings_seeds_and_rules_too() {
         assert!(story.contains(part), "{part}: {story}");
     }
 }
+
+#[test]
+fn the_work_for_a_leader_has_seeds_and_rules_too() {
+    let factorial = |arguments: &[&str]| sim(&[&["--algorithm", "factorial"], arguments].concat());
+    let (code, summary, errors) = factorial(&["--seeds", "10", "--jobs", "2"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{summary}");
+    for part in ["seeds       10,", "coordinators", "refused\n", "multiplications", "violations  0\n"] {
+        assert!(summary.contains(part), "{part}: {summary}");
+    }
+    let (code, summary, _) = factorial(&["--jobs-total", "50"]);
+    assert!(code == Some(0) && summary.contains("jobs        50: 50 done, 0 cancelled;"), "{summary}");
+    let (code, rules, _) = factorial(&["--plant", "list"]);
+    assert!(code == Some(0) && rules.lines().count() >= 8, "{rules}");
+    let (code, _, errors) = factorial(&["--plant", "no-such-rule"]);
+    assert!(code == Some(2) && errors.contains("expected list"), "{errors}");
+    let (code, story, _) = factorial(&["--plant", "checkpoints-are-loaded"]);
+    assert_eq!(code, Some(1), "{story}");
+    for part in ["violations  1", "is handed out again", "the shortest story found", "--plant checkpoints-are-loaded\n"]
+    {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+    let (code, _, errors) = factorial(&[]);
+    assert!(code == Some(2) && errors.contains("--seeds"), "{errors}");
+}

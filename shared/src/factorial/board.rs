@@ -229,6 +229,13 @@ impl Board {
         }
     }
 
+    /// Whose hub knows of a leader in that term, be it that nothing was written down in it:
+    /// then who led before that is refused by a hub that has just begun, too.
+    pub fn knowing(mut self, newest: Term) -> Self {
+        self.newest = self.newest.max(newest);
+        self
+    }
+
     /// Breaks a rule on purpose, to see that it is missed.
     pub fn breaking(self, rule: Option<Rule>) -> Self {
         Board { broken: rule, ..self }

@@ -201,9 +201,7 @@ impl Machine for Coordinator {
             },
             Input::Message { from: Peer::Mill, message: Message::Milled(milled) } => match milled {
                 Milled::Printed { job, text } => self.on_printed(job, End::Done(text), &mut out),
-                Milled::NotPrinted(job) => {
-                    self.on_printed(job, End::Failed("the result could not be written".into()), &mut out);
-                }
+                Milled::NotPrinted(job) => self.on_not_printed(job, &mut out),
                 // A worker's.
                 Milled::Product(_) | Milled::Failed(_) => {}
             },
@@ -480,6 +478,21 @@ impl Coordinator {
             job.end = Some(end);
             self.save(id, out);
         }
+    }
+
+    /// The board may have been away, where the product lies: it is tried again, as a part is.
+    fn on_not_printed(&mut self, id: JobId, out: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.stage == Stage::Printing && job.end.is_none()) else {
+            return;
+        };
+        let Some(last) = job.factorial.last() else { return };
+        let tries = job.tries.entry(last).or_default();
+        *tries += 1;
+        if *tries >= TRIES {
+            return self.on_printed(id, End::Failed("the result could not be written".into()), out);
+        }
+        job.stage = Stage::Running;
+        self.finish(id, out);
     }
 
     /// When the last part is done, its product is to be written as decimal text.

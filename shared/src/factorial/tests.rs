@@ -359,6 +359,24 @@ fn a_deposed_coordinator_is_refused_and_stops() {
 }
 
 #[test]
+fn who_was_deposed_before_the_hub_began_anew_is_refused_by_a_board_that_knows_the_term() {
+    let mut stage = Stage::new(&["a"]);
+    let job = stage.submit(1, 100);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 8 {
+        stage.run(1);
+    }
+    // Another is elected, and the hub ends before that one has begun.
+    let written: Vec<_> = stage.board.jobs().map(|(id, job)| (*id, job.clone())).collect();
+    let load = Request::Load { job, term: term(1) };
+    stage.board = Board::new(Limits::default(), written.clone());
+    assert!(matches!(stage.ask(load.clone()), Answer::Loaded { .. }), "as far as is written down, 1 is the newest");
+    stage.board = Board::new(Limits::default(), written).knowing(term(2));
+    let why = Refusal::StaleTerm { got: term(1), newest: term(2) };
+    assert_eq!(stage.ask(load), Answer::Refused { job: Some(job), why });
+}
+
+#[test]
 fn a_silent_worker_loses_its_parts_and_a_late_answer_counts() {
     let mut stage = Stage::new(&["a", "b"]);
     let job = stage.submit(1, 64);
@@ -400,6 +418,28 @@ fn a_part_that_cannot_be_done_ends_its_job_and_no_other() {
     stage.finish("c");
     assert!(matches!(&stage.entry(bad).phase, Phase::Failed(why) if why.contains("failed 8 times")));
     assert_eq!(stage.entry(good).phase, Phase::Done);
+}
+
+#[test]
+fn a_result_that_cannot_be_written_once_is_written_later_and_not_for_ever() {
+    let mut stage = Stage::new(&["a"]);
+    let (late, never) = (stage.submit(1, 10), stage.submit(2, 5));
+    stage.elect("c", 1);
+    let mut left = 7;
+    for _ in 0..400 {
+        stage.run(1);
+        for (.., message) in &mut stage.waiting {
+            if let Message::Milled(Milled::Printed { job, .. }) = *message
+                && (job == never || left > 0)
+            {
+                left -= u32::from(job == late);
+                *message = Message::Milled(Milled::NotPrinted(job));
+            }
+        }
+    }
+    stage.finish("c");
+    assert_eq!((&stage.entry(late).phase, left), (&Phase::Done, 0));
+    assert!(matches!(&stage.entry(never).phase, Phase::Failed(why) if why.contains("could not be written")));
 }
 
 #[test]

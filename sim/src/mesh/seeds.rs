@@ -294,7 +294,8 @@ fn until<A: Mesh>(world: &mut World<A>, end: Duration) -> Result<(), String> {
     Ok(())
 }
 
-fn told(panic: &(dyn Any + Send)) -> String {
+/// What a panic says.
+pub(crate) fn told(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic").to_owned()
 }
