@@ -11,33 +11,35 @@ use ringleader_shared::factorial::{coordinator, worker};
 use ringleader_shared::id::Name;
 use ringleader_shared::node;
 
+/// Their heading in the help. Said for each, so that it is not that of the flags after them, too.
+const WORK: &str = "Work";
+
 /// How a member works.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Work")]
 pub struct WorkArgs {
     /// How long to wait after each computation before answering, to see work going on.
-    #[arg(long, value_name = "TIME", env = "RINGLEADER_DELAY", default_value = "0ms", value_parser = delay)]
+    #[arg(long, help_heading = WORK, value_name = "TIME", env = "RINGLEADER_DELAY", default_value = "0ms", value_parser = delay)]
     delay: Duration,
     /// Compute, but never stand for election, and so never coordinate.
-    #[arg(long, env = "RINGLEADER_WORKERS_ONLY", value_parser = FalseyValueParser::new())]
+    #[arg(long, help_heading = WORK, env = "RINGLEADER_WORKERS_ONLY", value_parser = FalseyValueParser::new())]
     workers_only: bool,
     /// Compute nothing: elect, and coordinate if elected.
-    #[arg(long, env = "RINGLEADER_NO_WORK", value_parser = FalseyValueParser::new())]
+    #[arg(long, help_heading = WORK, env = "RINGLEADER_NO_WORK", value_parser = FalseyValueParser::new())]
     no_work: bool,
     /// How often a coordinator writes down what is done: after so many parts, or after that
     /// time, whichever is first. One of the two leaves the other as it is.
-    #[arg(long, value_name = "N|TIME|N,TIME", env = "RINGLEADER_CHECKPOINT_EVERY", default_value = "100,500ms", value_parser = checkpoint)]
+    #[arg(long, help_heading = WORK, value_name = "N|TIME|N,TIME", env = "RINGLEADER_CHECKPOINT_EVERY", default_value = "100,500ms", value_parser = checkpoint)]
     checkpoint_every: Checkpoint,
     /// A file of jobs, one a line, such as 10 or 10!. Whoever coordinates looks at its own
     /// each second; the same file gives each job once, whoever submits it.
-    #[arg(long, value_name = "FILE", env = "RINGLEADER_JOBS_FILE")]
+    #[arg(long, help_heading = WORK, value_name = "FILE", env = "RINGLEADER_JOBS_FILE")]
     jobs_file: Option<PathBuf>,
     /// For tests: how likely it is that a computation fails, or, at a coordinator, writing
     /// down what is done. From 0 to 1.
-    #[arg(long, value_name = "P", env = "RINGLEADER_FAIL_PROBABILITY", default_value = "0", value_parser = probability, allow_negative_numbers = true)]
+    #[arg(long, help_heading = WORK, value_name = "P", env = "RINGLEADER_FAIL_PROBABILITY", default_value = "0", value_parser = probability, allow_negative_numbers = true)]
     fail_probability: f64,
     /// For tests: what failing is.
-    #[arg(long, env = "RINGLEADER_FAIL_MODE", default_value = "exit")]
+    #[arg(long, help_heading = WORK, env = "RINGLEADER_FAIL_MODE", default_value = "exit")]
     fail_mode: Mode,
 }
 
