@@ -69,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
         rank: args.rank.unwrap_or_else(draw_rank),
         name: name.clone(),
         timing: Timing { early: args.early, ..Timing::default() },
+        work: Default::default(),
     });
     let said = tokio::spawn(say(membership.changes(), membership.status(), name));
     work(&membership, &service, args.effort, told_to_end).await;

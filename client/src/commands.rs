@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod heartbeat;
+pub mod job;
 pub mod join;
 mod list;
 pub mod paxos;

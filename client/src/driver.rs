@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use ringleader_shared::election::eligible_array::{EligibleArray, Event, Hub, Report, Sent, Timer, Timing};
+use ringleader_shared::election::eligible_array::{EligibleArray, Event, Report, Sent, Timing};
 use ringleader_shared::election::{Belief, Role};
+use ringleader_shared::factorial::message::Said;
 use ringleader_shared::id::{ClientId, Name};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::message::RingMessage;
+use ringleader_shared::node::{self, Message, Node, Timer, To};
 use ringleader_shared::session::{self, Heard, Introduction, NotAHub};
-use ringleader_shared::wire::DecodeError;
+use ringleader_shared::wire::{Application, DecodeError, ErrorCode, ErrorFrame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Duration, Instant, sleep};
 use tracing::{debug, info, warn};
@@ -19,12 +21,15 @@ use tracing::{debug, info, warn};
 use crate::Status;
 use crate::timers::Timers;
 use crate::transport::hub::{self, HubUrl, Link, Lost, Purpose};
+use crate::work::fail::STALL;
+use crate::work::{self, Errands, Happening, Work, say};
 
 /// How long a hub may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(5);
 
 pub struct Driver {
-    machine: EligibleArray,
+    machine: Node,
+    errands: Errands,
     timers: Timers<Timer>,
     introduction: Introduction,
     timing: Timing,
@@ -40,11 +45,16 @@ impl Driver {
     pub fn new(
         introduction: Introduction,
         timing: Timing,
+        work: &Work,
+        errands: Errands,
         status: watch::Sender<Status>,
         changes: broadcast::Sender<Status>,
     ) -> Self {
+        let election = EligibleArray::new(introduction.rank, timing.clone());
+        let election = if work.never_stands { election.without_standing() } else { election };
         Driver {
-            machine: EligibleArray::new(introduction.rank, timing.clone()),
+            machine: Node::new(election, work.node.clone()),
+            errands,
             timers: Timers::new(),
             introduction,
             timing,
@@ -96,6 +106,14 @@ impl Driver {
                     self.feed(Input::Timeout(timer));
                     Ok(())
                 }
+                happening = self.errands.next() => {
+                    match happening {
+                        Happening::Input(input) => self.feed(input),
+                        // Nothing is read and no ping answered meanwhile.
+                        Happening::Stall => sleep(STALL).await,
+                    }
+                    Ok(())
+                }
                 () = sleep(WELCOME.saturating_sub(started.elapsed())), if !welcome => {
                     Err(Lost::Broken(format!("no welcome in {} s: is {hub} a hub?", WELCOME.as_secs())))
                 }
@@ -113,7 +131,7 @@ impl Driver {
 
     fn on_text(&mut self, text: &str, welcome: &mut bool, hub: &HubUrl) -> Result<(), Lost> {
         debug!("← {text}");
-        match session::hear(text, &self.introduction, self.machine.belief().term) {
+        match session::hear(text, &self.introduction, self.machine.election().belief().term) {
             Ok(Heard::Welcome { greeting, joined, members }) => {
                 *welcome = true;
                 self.names = members;
@@ -131,8 +149,11 @@ impl Driver {
                 {
                     self.names.insert(new.leader_id.clone(), name.clone());
                 }
-                self.feed(input);
+                self.feed(input.into());
             }
+            Ok(Heard::Message { from, said }) => self.on_said(from, &said),
+            // Whoever a part was for is gone, or it was said too late: others go on with it.
+            Ok(Heard::Error(error)) if is_late_message(&error) => debug!("the hub says: {}", error.message),
             Ok(Heard::Error(error)) => warn!("the hub says {:?}: {}", error.code, error.message),
             Ok(Heard::Nothing) => {}
             Err(error) if !*welcome => {
@@ -155,10 +176,33 @@ impl Driver {
         info!("left the ring");
     }
 
-    fn feed(&mut self, input: Input<EligibleArray>) {
-        for effect in self.machine.handle(input) {
+    fn on_said(&mut self, from: Option<ClientId>, said: &Application) {
+        let Some((body, input)) = work::understand(from.clone(), said) else { return };
+        match (body, from) {
+            (Said::Ready { name, .. }, Some(from)) => drop(self.names.insert(from, name)),
+            (Said::Left { client_id }, None) => {
+                // Told of before it is forgotten.
+                self.feed(input);
+                self.names.remove(&client_id);
+                return;
+            }
+            _ => {}
+        }
+        self.feed(input);
+    }
+
+    fn feed(&mut self, input: Input<Node>) {
+        let effects = self.machine.handle(input);
+        self.errands.coordinates(self.machine.coordinates());
+        for effect in effects {
             match effect {
-                Effect::Send { to: Hub, message } => self.say(session::say(message)),
+                Effect::Send { message: Message::Election(sent), .. } => self.say(session::say(sent)),
+                Effect::Send { to: To::Work(to, term), message: Message::Work(message) } => {
+                    if let Some(frame) = self.errands.perform(to, term, message) {
+                        self.say(frame);
+                    }
+                }
+                Effect::Send { to: To::Hub, message } => debug!("not for the hub: {message:?}"),
                 Effect::SetTimer { timer, after } => self.timers.set(timer, after),
                 Effect::CancelTimer(timer) => self.timers.cancel(&timer),
                 Effect::Save(never) => match never {},
@@ -171,7 +215,8 @@ impl Driver {
     /// Keeps the end of the lease where the program can see it. A renewal is no
     /// change that anybody has to hear of.
     fn note_lease(&mut self) {
-        let until = self.machine.lease_end().and_then(|timer| self.timers.due(&timer)).map(Instant::into_std);
+        let timer = self.machine.election().lease_end().map(Timer::Election);
+        let until = timer.and_then(|timer| self.timers.due(&timer)).map(Instant::into_std);
         self.status.send_if_modified(|status| {
             status.act_until = until;
             false
@@ -183,7 +228,19 @@ impl Driver {
         self.outgoing.push(text);
     }
 
-    fn on_report(&mut self, report: Report) {
+    fn on_report(&mut self, report: node::Report) {
+        match report {
+            node::Report::Election(report) => self.on_election(report),
+            node::Report::Coordinates(Some(term)) => info!("term {term}: coordinating"),
+            node::Report::Coordinates(None) => info!("not coordinating any more"),
+            node::Report::Coordinator(report) => {
+                say::of_coordinator(report, self.machine.coordinates(), |id| self.called(id));
+            }
+            node::Report::Worker(report) => say::of_worker(report, |id| self.called(id)),
+        }
+    }
+
+    fn on_election(&mut self, report: Report) {
         match report {
             Report::Believes(belief) => self.on_belief(belief),
             Report::Started => info!("election started"),
@@ -236,7 +293,7 @@ impl Driver {
 
     /// Whether the hub grants leases: else to lead is to act, and one line says both.
     fn is_leased(&self) -> bool {
-        self.machine.lease_end().is_some()
+        self.machine.election().lease_end().is_some()
     }
 
     /// A member as people know it.
@@ -246,4 +303,10 @@ impl Driver {
             None => id.short().to_owned(),
         }
     }
+}
+
+/// Whether the hub has not handed on a message because its time or its receiver is gone.
+fn is_late_message(error: &ErrorFrame) -> bool {
+    error.about.as_deref() == Some("message")
+        && matches!(error.code, ErrorCode::StaleTerm | ErrorCode::NoSuchMember | ErrorCode::NotAMember)
 }

@@ -25,6 +25,7 @@
 //! - [`transport`]: how frames travel.
 //! - `driver`: the loop that runs the machine. What it decides is decided by
 //!   [`ringleader_shared::election::eligible_array`].
+//! - [`Work`]: what a member does for its ring besides; [`jobs`]: who has some for it.
 //! - [`timers`]: a machine's timers on tokio's clock.
 //! - [`direct`]: the loop for the machines whose nodes speak to each other without a hub.
 //! - [`store`]: what such a machine has to remember, in a file.
@@ -33,9 +34,11 @@ pub mod direct;
 mod driver;
 mod durable;
 mod fence;
+pub mod jobs;
 pub mod store;
 pub mod timers;
 pub mod transport;
+mod work;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,6 +54,8 @@ pub use ringleader_shared::election::Role;
 pub use ringleader_shared::election::eligible_array::Timing;
 pub use ringleader_shared::id::Term;
 use transport::hub::HubUrl;
+pub use work::Work;
+pub use work::fail::{Fail, FailMode};
 
 /// How to join.
 #[derive(Debug, Clone)]
@@ -63,13 +68,15 @@ pub struct Config {
     pub name: Name,
     /// How long to wait for what.
     pub timing: Timing,
+    /// What to do besides electing; nothing, unless told.
+    pub work: Work,
 }
 
 impl Config {
     /// A rank drawn from 1 to 9999, the host's name and process id for a name, and
-    /// the usual times.
+    /// the usual times; no work.
     pub fn new(hub: HubUrl) -> Self {
-        Config { hub, rank: draw_rank(), name: own_name(), timing: Timing::default() }
+        Config { hub, rank: draw_rank(), name: own_name(), timing: Timing::default(), work: Work::default() }
     }
 }
 
@@ -183,7 +190,8 @@ pub fn join(config: Config) -> Membership {
     let (changes_sender, changes) = broadcast::channel(CHANGES);
     let (leave, told_to_leave) = oneshot::channel();
     let introduction = Introduction { rank: config.rank, name: config.name };
-    let driver = driver::Driver::new(introduction, config.timing, status_sender, changes_sender);
+    let errands = work::Errands::new(config.hub.clone(), &config.work);
+    let driver = driver::Driver::new(introduction, config.timing, &config.work, errands, status_sender, changes_sender);
     let task = tokio::spawn(driver.run(config.hub, told_to_leave));
     Membership { status, changes, leave, task }
 }

@@ -6,7 +6,7 @@ mod logs;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{demo, heartbeat, join, paxos, ring, watch};
+use commands::{demo, heartbeat, job, join, paxos, ring, watch};
 
 /// Leader election over WebSockets. Without a command: join a ring.
 #[derive(Parser)]
@@ -25,6 +25,7 @@ const EXAMPLES: &str = "Examples:
   ringleader --hub ws://localhost:8080         join the ring of that hub
   ringleader join --rank 7 --name blue --json  print a line whenever its belief changes
   ringleader watch                             print the frames as they go round
+  ringleader job submit --factorial 10 --wait  work for the leader to share out
 Without a hub:
   ringleader ring demo --nodes 3               Chang and Roberts on direct TCP
   ringleader heartbeat 1 5000                  the lowest id that is heard leads
@@ -36,6 +37,8 @@ enum Command {
     Join(Box<join::JoinArgs>),
     /// Print the traffic of a ring, without taking part.
     Watch(watch::WatchArgs),
+    /// Submit work to a ring, and look what comes of it.
+    Job(job::JobArgs),
     /// Run a hub and some members on this machine, to watch and to break.
     Demo(demo::DemoArgs),
     /// Elect on a ring of direct connections, without a hub: Chang and Roberts.
@@ -52,6 +55,7 @@ async fn main() -> ExitCode {
     let done = match command.unwrap_or(Command::Join(Box::new(join))) {
         Command::Join(args) => join::run(*args, &logs).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(args, &logs).await.map(|()| ExitCode::SUCCESS),
+        Command::Job(args) => job::run(args, &logs).await,
         Command::Demo(args) => demo::run(args, &logs).await.map(|()| ExitCode::SUCCESS),
         Command::Ring(args) => ring::run(args, &logs).await,
         Command::Heartbeat(args) => heartbeat::run(args, &logs).await,

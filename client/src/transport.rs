@@ -2,9 +2,11 @@
 //! to do about it is decided elsewhere.
 
 pub mod heartbeat;
+pub(crate) mod http;
 pub mod hub;
 pub mod mesh;
 mod papers;
 pub mod ring;
+mod stream;
 mod tls;
 mod url;

@@ -299,6 +299,8 @@ async fn a_ring_elects_through_tls() {
     assert_eq!(blue.role("follower").await["term"], 1);
     let mut watcher = Run::start(&["watch", "--hub", &url, "--ca", ca.to_str().unwrap()]);
     watcher.out("answerLeader").await;
+    let submit = ["job", "submit", "--factorial", "10", "--wait", "--hub", &url, "--ca", ca.to_str().unwrap()];
+    assert_eq!(Run::start(&submit).out("!=").await, "10!=3628800");
     red.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(timeout(Duration::from_secs(10), blue.role("leader")).await.unwrap()["term"], 2);
 }

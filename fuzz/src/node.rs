@@ -63,7 +63,7 @@ impl Node {
                 said
             }
             Ok(Heard::Input(input)) => self.step(input, now),
-            Ok(Heard::Error(_) | Heard::Nothing) | Err(_) => vec![],
+            Ok(Heard::Message { .. } | Heard::Error(_) | Heard::Nothing) | Err(_) => vec![],
         }
     }
 

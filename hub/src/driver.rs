@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringleader_shared::id::{ClientId, Name, RingName};
+use ringleader_shared::factorial::message::Said;
+use ringleader_shared::id::{ClientId, Name, RingName, Term};
 use ringleader_shared::machine::{Effect, Input, Machine};
 use ringleader_shared::message::Member;
 use ringleader_shared::relay::{self, Departure, Event, Relay, Report, Why};
-use ringleader_shared::wire::{self, Body, Frame, Relayed, RingChanged};
+use ringleader_shared::wire::{self, Application, Body, Frame, Relayed, RingChanged};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 use crate::Config;
+use crate::jobs::Jobs;
 use crate::keeper::Keeper;
 use crate::outbox::Outbox;
 use crate::timers::Timers;
@@ -42,6 +44,8 @@ pub enum Happening {
     Frame { id: ClientId, text: Utf8Bytes },
     /// It is gone.
     Left { id: ClientId, departure: Departure },
+    /// The leader has to hear something of its ring's jobs.
+    Tell { to: ClientId, term: Term, said: Said },
     /// Somebody wants to know.
     Asked(oneshot::Sender<Snapshot>),
 }
@@ -63,6 +67,9 @@ struct Driver {
     spectators: HashMap<ClientId, Arc<Outbox>>,
     /// Since when each member is one, and what it is called.
     joined: HashMap<ClientId, (Instant, Option<Name>)>,
+    leader: Option<(ClientId, Term)>,
+    /// Told who leads, and who comes and goes.
+    jobs: Jobs,
     /// Whether spectators have yet to be told of the ring as it is.
     changed: bool,
     /// Frames handed on so far.
@@ -74,12 +81,13 @@ struct Driver {
 pub async fn run(
     name: RingName,
     config: Config,
+    jobs: Jobs,
     mut inbox: mpsc::Receiver<Happening>,
     pristine: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
     // A disk that does not answer must not keep the hub from ending.
-    let Some(mut driver) = shutdown.run_until_cancelled(Driver::begin(name, &config)).await else { return };
+    let Some(mut driver) = shutdown.run_until_cancelled(Driver::begin(name, &config, jobs)).await else { return };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
@@ -103,7 +111,7 @@ pub async fn run(
 
 impl Driver {
     /// A ring that nobody is in yet, as it was saved if it was.
-    async fn begin(name: RingName, config: &Config) -> Self {
+    async fn begin(name: RingName, config: &Config, jobs: Jobs) -> Self {
         let mut keeper = Keeper::new(name.clone(), config.store.clone());
         let saved = keeper.load().await;
         let (relay, effects) = Relay::restore(
@@ -123,6 +131,8 @@ impl Driver {
             outboxes: HashMap::new(),
             spectators: HashMap::new(),
             joined: HashMap::new(),
+            leader: None,
+            jobs,
             changed: false,
             seq: 0,
             keeper,
@@ -148,6 +158,7 @@ impl Driver {
                 self.spectators.remove(&id);
                 self.feed(Input::Event(Event::Left { id, departure })).await;
             }
+            Happening::Tell { to, term, said } => self.tell_leader(to, term, &said),
             Happening::Asked(reply) => {
                 let ring = self.relay.snapshot();
                 let now = Instant::now();
@@ -157,6 +168,23 @@ impl Driver {
                 let _ = reply.send(Snapshot { ring, joined });
             }
         }
+    }
+
+    /// What was meant for a leader that is none any more is for nobody.
+    fn tell_leader(&mut self, to: ClientId, term: Term, said: &Said) {
+        if self.leader.as_ref() != Some(&(to.clone(), term)) {
+            return;
+        }
+        let body = match serde_json::value::to_raw_value(said) {
+            Ok(body) => body,
+            Err(error) => return warn!(ring = self.name.as_str(), "what the leader has to hear is no JSON: {error}"),
+        };
+        let message = Application { destination_id: to.clone(), term, body };
+        let frame = wire::encode::<()>(&Frame { sender_id: None, client_id: None, body: Body::Message(message) });
+        if let Some(outbox) = self.outboxes.get(&to) {
+            outbox.push(frame.as_str().into());
+        }
+        self.show(None, to, &frame);
     }
 
     async fn feed(&mut self, input: Input<Relay>) {
@@ -188,17 +216,24 @@ impl Driver {
                 self.spectators.remove(&member.client_id);
                 self.joined.insert(member.client_id.clone(), (Instant::now(), member.name.clone()));
                 info!(ring, id = %member.client_id, name = name(&member), rank = rank(&member), "joined");
+                self.jobs.joined(member.client_id);
             }
             Report::Left(member) => {
                 self.joined.remove(&member.client_id);
                 info!(ring, id = %member.client_id, name = name(&member), "left");
+                self.jobs.left(member.client_id);
             }
             Report::Changed => self.changed = true,
             Report::Relayed { from, to, frame } => self.show(from, to, &frame),
             Report::Opened { term, initiator } => {
                 info!(ring, %term, %initiator, name = self.called(&initiator), "election started");
             }
-            Report::Elected { leader, term } => info!(ring, %term, %leader, name = self.called(&leader), "elected"),
+            Report::Elected { leader, term } => {
+                info!(ring, %term, %leader, name = self.called(&leader), "elected");
+                // The relay reports this before it sends the announcement to anybody.
+                self.jobs.leads(Some((leader.clone(), term)));
+                self.leader = Some((leader, term));
+            }
             Report::Closed { term, why: Why::Left } => warn!(ring, %term, "election over: its initiator left"),
             Report::Closed { term, why: Why::Stalled } => {
                 warn!(ring, %term, "election over: its initiator announced nobody in time");
@@ -207,6 +242,8 @@ impl Driver {
             Report::Closed { term, why: Why::Refused } => debug!(ring, %term, "election over"),
             Report::LeaderLeft(left) => {
                 info!(ring, term = %left.term, leader = %left.leader_id, resigned = left.resigned, "leader left");
+                self.jobs.leads(None);
+                self.leader = None;
             }
             Report::Repaired { token, holder, why } => {
                 let why = if why == Why::Left { "left" } else { "kept it too long" };

@@ -27,7 +27,7 @@ pub async fn run(mut inbox: mpsc::Receiver<Happening>) {
             Happening::Left { id, .. } => {
                 outboxes.remove(&id);
             }
-            Happening::Asked(_) => {}
+            Happening::Tell { .. } | Happening::Asked(_) => {}
         }
     }
 }

@@ -121,6 +121,15 @@ pub struct LimitFlags {
     /// How long a member may hold a frame; then it is handed on without it.
     #[arg(long, value_name = "TIME", env = "RINGLEADER_HOP_TIMEOUT", default_value = "1s", value_parser = time)]
     hop_timeout: Duration,
+    /// The largest n of an n! that a job may be. Its size and the time it takes grow
+    /// faster than n.
+    #[arg(long, value_name = "N", env = "RINGLEADER_MAX_FACTORIAL", default_value_t = Limits::default().factorial,
+        value_parser = value_parser!(u32).range(..=10_000_000))]
+    max_factorial: u32,
+    /// How many open jobs a ring may have; as many that have ended are kept at most.
+    #[arg(long, value_name = "N", env = "RINGLEADER_MAX_JOBS", default_value_t = Limits::default().jobs,
+        value_parser = count())]
+    max_jobs: usize,
 }
 
 impl LimitFlags {
@@ -141,6 +150,8 @@ impl LimitFlags {
             rings: self.max_rings,
             members: self.max_members,
             hop_timeout: self.hop_timeout,
+            factorial: self.max_factorial,
+            jobs: self.max_jobs,
         }
     }
 }

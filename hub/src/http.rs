@@ -1,4 +1,9 @@
 //! What the hub's port answers to HTTP, and how a request becomes a WebSocket.
+//! Jobs have files of their own: [`jobs`], [`submission`] and [`body`].
+
+pub mod body;
+mod jobs;
+mod submission;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +22,13 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::Hub;
 use crate::door::Pass;
 use crate::driver::Snapshot;
+use crate::rings::{Ring, TooManyRings};
 use crate::socket::{self, Visitor};
 use crate::stream::Stream;
 use crate::token::{Rights, SUBPROTOCOL, subprotocols};
-use crate::{Hub, rings};
 
 /// What a connection wants, by its path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/rings/{name}", get(ring))
         .route("/rings/{name}/watch", get(watch_ring))
         .route("/rings/{name}/leader", get(leader))
+        .merge(jobs::routes())
         .route("/healthz", get(healthz))
         .fallback(nothing_here)
         .with_state(hub)
@@ -104,14 +111,14 @@ async fn ring(State(hub): State<Arc<Hub>>, Path(name): Path<String>, request: Re
     }
     match snapshot(&hub, &name).await {
         Ok(snapshot) => Json(as_json(&snapshot)).into_response(),
-        Err(response) => response,
+        Err(problem) => problem.into_response(),
     }
 }
 
 async fn leader(State(hub): State<Arc<Hub>>, Path(name): Path<String>) -> Response {
     let ring = match snapshot(&hub, &name).await {
         Ok(snapshot) => snapshot.ring,
-        Err(response) => return response,
+        Err(problem) => return problem.into_response(),
     };
     let Some(leader_id) = ring.leader_id else {
         let reason =
@@ -148,19 +155,64 @@ async fn healthz(State(hub): State<Arc<Hub>>) -> Response {
 async fn nothing_here() -> Response {
     problem(
         StatusCode::NOT_FOUND,
-        "nothing here; try /, /watch, /rings, /rings/{name}, /rings/{name}/leader, /rings/{name}/watch or /healthz",
+        "nothing here; try /, /watch, /rings, /rings/{name}, /rings/{name}/leader, /rings/{name}/jobs, \
+         /rings/{name}/watch or /healthz",
     )
 }
 
-fn bad_ring_name(error: BadRingName) -> Response {
-    problem(StatusCode::BAD_REQUEST, &error.to_string())
+fn existing_ring(hub: &Hub, name: &str) -> Result<Ring, Problem> {
+    let name: RingName = name.parse()?;
+    let none =
+        || Problem::new(StatusCode::NOT_FOUND, format!("there is no ring {name}; it begins when somebody joins it"));
+    hub.rings.find(&name).ok_or_else(none)
 }
 
-async fn snapshot(hub: &Hub, name: &str) -> Result<Snapshot, Response> {
-    let name: RingName = name.parse().map_err(bad_ring_name)?;
-    let none = || problem(StatusCode::NOT_FOUND, &format!("there is no ring {name}; it begins when somebody joins it"));
-    let ring = hub.rings.find(&name).ok_or_else(none)?;
-    ring.snapshot().await.ok_or_else(|| problem(StatusCode::SERVICE_UNAVAILABLE, "the hub is ending"))
+async fn snapshot(hub: &Hub, name: &str) -> Result<Snapshot, Problem> {
+    let ring = existing_ring(hub, name)?;
+    ring.snapshot().await.ok_or_else(Problem::ending)
+}
+
+/// Why a request goes no further.
+pub struct Problem {
+    status: StatusCode,
+    /// For people: what was expected.
+    reason: String,
+    /// For programs, where it is the board that says no.
+    refusal: Option<Value>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Problem { status, reason: reason.into(), refusal: None }
+    }
+
+    fn ending() -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the hub is ending")
+    }
+}
+
+impl From<BadRingName> for Problem {
+    fn from(error: BadRingName) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl From<TooManyRings> for Problem {
+    fn from(TooManyRings(most): TooManyRings) -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("this hub has {most} rings and takes no more"))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        match self {
+            Problem { status: StatusCode::UNAUTHORIZED, reason, .. } => unauthorized(&reason),
+            Problem { status, reason, refusal: None } => problem(status, &reason),
+            Problem { status, reason, refusal } => {
+                (status, Json(json!({ "error": reason, "refusal": refusal }))).into_response()
+            }
+        }
+    }
 }
 
 /// A ring with its members in ring order.
@@ -217,22 +269,16 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
     };
     let name: RingName = match ring.parse() {
         Ok(name) => name,
-        Err(error) => return bad_ring_name(error),
+        Err(error) => return Problem::from(error).into_response(),
     };
     let announced = wish == Wish::JoinOrWatch && asks(request.uri(), "join");
-    let may_join = match &hub.config.tokens.join {
-        None => origin_may_join(request.headers(), &hub.config.allow_origins),
-        // A page that knows it was given it; see `token`.
-        Some(_) => request.extensions().get::<Rights>().is_some_and(|rights| rights.join),
-    };
+    let may_join = may_join(hub, &request);
     if announced && !may_join && hub.config.tokens.join.is_some() {
         return unauthorized("joining this hub takes a token");
     }
     let ring = match hub.rings.enter(&name) {
         Ok(ring) => ring,
-        Err(rings::TooManyRings(most)) => {
-            return problem(StatusCode::SERVICE_UNAVAILABLE, &format!("this hub has {most} rings and takes no more"));
-        }
+        Err(full) => return Problem::from(full).into_response(),
     };
     // Classic ids are texts; ours are version 4, so that no newcomer outranks everybody by age.
     let Ok(id) = ClientId::new(Uuid::new_v4().to_string()) else {
@@ -259,6 +305,15 @@ fn upgrade(hub: &Arc<Hub>, ring: &str, wish: Wish, mut request: Request) -> Resp
         serving.tasks.spawn(socket::run(stream, read, visitor, pass, serving.clone()));
     });
     response
+}
+
+/// Whether whoever asks may join, and change anything.
+fn may_join<B>(hub: &Hub, request: &axum::http::Request<B>) -> bool {
+    match &hub.config.tokens.join {
+        None => origin_may_join(request.headers(), &hub.config.allow_origins),
+        // A page that knows it was given it; see `token`.
+        Some(_) => request.extensions().get::<Rights>().is_some_and(|rights| rights.join),
+    }
 }
 
 /// Pages of other origins may watch, like anybody, but not take part through the

@@ -33,7 +33,7 @@ impl Keeper {
     pub async fn load(&mut self) -> Saved {
         let Some(store) = self.store.clone() else { return Saved::default() };
         let ring = self.ring.clone();
-        let saved = insist(&ring.clone(), move || store.load(&ring)).await;
+        let saved = insist(&ring.clone(), STANDSTILL, move || store.load(&ring)).await;
         self.written = saved.unwrap_or_default();
         self.written
     }
@@ -54,7 +54,7 @@ impl Keeper {
         let ring = self.ring.clone();
         let write = async move {
             let name = ring.clone();
-            insist(&name, move || store.save(&ring, &saved)).await;
+            insist(&name, STANDSTILL, move || store.save(&ring, &saved)).await;
         };
         if promises {
             write.await;
@@ -64,9 +64,13 @@ impl Keeper {
     }
 }
 
-/// Asks the store until it answers.
-async fn insist<T: Send + 'static>(
+/// What it means for a ring that the disk does not answer.
+const STANDSTILL: &str = "the ring stands still";
+
+/// Asks the store until it answers. `standstill` says what waits for it.
+pub async fn insist<T: Send + 'static>(
     ring: &RingName,
+    standstill: &str,
     ask: impl Fn() -> Result<T, StoreError> + Clone + Send + 'static,
 ) -> T {
     loop {
@@ -76,7 +80,7 @@ async fn insist<T: Send + 'static>(
         };
         match answered {
             Ok(answer) => return answer,
-            Err(error) => error!(ring = ring.as_str(), "the ring stands still until this is mended: {error}"),
+            Err(error) => error!(ring = ring.as_str(), "{standstill} until this is mended: {error}"),
         }
         sleep(AGAIN).await;
     }

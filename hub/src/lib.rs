@@ -11,7 +11,7 @@
 //!   `pace`: how fast it may speak.
 //! - `outbox`: what waits to be written to one connection; bounded.
 //! - `rings`: the rings there are, by name.
-//! - `driver`: the task that owns a ring's relay.
+//! - `driver`: the task that owns a ring's relay; `jobs`: the one that owns its jobs.
 //! - [`store`]: what survives the hub; `keeper`: a ring's part of it.
 //! - `timers`: the relay's timers on tokio's clock.
 
@@ -20,6 +20,7 @@ mod driver;
 #[cfg(feature = "echo")]
 mod echo;
 mod http;
+mod jobs;
 mod keeper;
 mod outbox;
 mod pace;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ringleader_shared::id::RingName;
 use ringleader_shared::message::Routing;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -52,6 +54,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use door::{Door, Full, Pass};
+use http::body::Bodies;
 use rings::Rings;
 use store::Store;
 use token::Tokens;
@@ -92,7 +95,8 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// How long a connection may be silent.
     pub silence: Duration,
-    /// How long one write may take, and an answer over HTTP.
+    /// How long one write may take, and over HTTP what is left of a request's body, and
+    /// its answer.
     pub write_deadline: Duration,
     /// How many bytes may wait for one connection, besides one frame of any size.
     pub outbox_bytes: usize,
@@ -113,6 +117,10 @@ pub struct Limits {
     pub members: usize,
     /// How long a member may hold a frame.
     pub hop_timeout: Duration,
+    /// The largest n of an n! that a job may be.
+    pub factorial: u32,
+    /// How many open jobs a ring may have.
+    pub jobs: usize,
 }
 
 /// For how long a leader may act on one lease, unless told otherwise.
@@ -149,6 +157,8 @@ impl Default for Limits {
             rings: 1_000,
             members: 5_000,
             hop_timeout: Duration::from_secs(1),
+            factorial: 100_000,
+            jobs: 10_000,
         }
     }
 }
@@ -160,6 +170,8 @@ struct Hub {
     /// Every task of this hub, so that its end can be awaited.
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// Room for the bodies of requests.
+    bodies: Bodies,
 }
 
 /// How long connections get to say goodbye.
@@ -170,7 +182,11 @@ const GOODBYE: Duration = Duration::from_millis(700);
 pub async fn run(listener: TcpListener, config: Config, shutdown: CancellationToken) {
     let tasks = TaskTracker::new();
     let rings = Rings::new(config.clone(), tasks.clone(), shutdown.clone());
-    let hub = Arc::new(Hub { config, rings, tasks, shutdown });
+    let bodies = Bodies::new(&config.limits);
+    let hub = Arc::new(Hub { config, rings, tasks, shutdown, bodies });
+    if hub.shutdown.run_until_cancelled(go_on(&hub)).await.is_none() {
+        return;
+    }
     let limits = &hub.config.limits;
     let door = Door::new(limits.connections, limits.connections_per_address);
     let router = http::router(hub.clone());
@@ -198,6 +214,13 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: CancellationTo
     if tokio::time::timeout(GOODBYE, hub.tasks.wait()).await.is_err() {
         debug!("{} tasks did not end in time and are dropped", hub.tasks.len());
     }
+}
+
+/// Begins the rings that have jobs, so that these are shown and go on.
+async fn go_on(hub: &Hub) {
+    let Some(store) = hub.config.store.clone() else { return };
+    let rings = keeper::insist(&RingName::default(), "the hub does not begin", move || store.rings_with_jobs()).await;
+    hub.rings.go_on(rings);
 }
 
 /// The connection is new, so there is room for this in its buffer. Under TLS nobody

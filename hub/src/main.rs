@@ -42,8 +42,10 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   ringleader-hub                              serve on port 8080
   ringleader-hub --listen 127.0.0.1:0         any free port; stdout says which
-  ringleader-hub --data-dir /var/lib/ringleader   terms outlive the hub
+  ringleader-hub --data-dir /var/lib/ringleader   terms and jobs outlive it
   curl localhost:8080/rings/default/leader    who leads
+  curl localhost:8080/rings/default/jobs -d '{\"factorial\": 10}'
+                                              have its members compute 10!
   openssl rand -base64 32 > token; chmod 600 token; ringleader-hub --join-token-file token
                                               nobody joins who does not know it
   ringleader-hub healthcheck                  exit 0 if the hub on port 8080 is well";
@@ -69,8 +71,9 @@ struct Serve {
     /// How frames are passed on: hop by hop round the ring, or the classic way.
     #[arg(long, env = "RINGLEADER_RELAY", default_value = "ring")]
     relay: Relay,
-    /// A directory of the hub's own, where terms and leases are written down, so that
-    /// a hub that is started again goes on above them. Made if need be.
+    /// A directory of the hub's own, where terms, leases and jobs are written down, so
+    /// that a hub that is started again goes on above those terms and with these jobs.
+    /// Made if need be.
     #[arg(long, value_name = "DIR", env = "RINGLEADER_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// For how long a leader may act on one lease. It renews it four times in that time.
@@ -187,7 +190,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
 }
 
 /// What a hub without a store does not promise.
-const FORGETFUL: &str = "no --data-dir: what this hub knows ends with it. One that is started again goes on above \
+const FORGETFUL: &str = "no --data-dir: what this hub knows ends with it, and so do jobs. One that is started again goes on above \
     the newest term that a member tells it of; if no such member is left, terms begin again at 1, and a fencing \
     token may come twice";
 

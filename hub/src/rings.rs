@@ -11,11 +11,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::Config;
 use crate::driver::{self, Happening, Snapshot};
+use crate::jobs::{self, Jobs};
 
 /// The way to a ring's task.
 #[derive(Clone)]
 pub struct Ring {
     happenings: mpsc::Sender<Happening>,
+    /// Its jobs.
+    pub jobs: Jobs,
     /// Whether the ring could be forgotten without loss.
     pristine: Arc<AtomicBool>,
 }
@@ -77,6 +80,14 @@ impl Rings {
         Ok(ring)
     }
 
+    /// Begins these, as they were before the hub ended.
+    pub fn go_on(&self, names: Vec<RingName>) {
+        let mut rings = self.lock();
+        for name in names {
+            rings.entry(name).or_insert_with_key(|name| self.start(name));
+        }
+    }
+
     /// All of them, in order of their names.
     pub fn all(&self) -> Vec<Ring> {
         let mut rings = self.lock();
@@ -86,15 +97,19 @@ impl Rings {
 
     fn start(&self, name: &RingName) -> Ring {
         let (happenings, inbox) = mpsc::channel(1024);
-        let pristine = Arc::new(AtomicBool::new(true));
-        let shutdown = self.shutdown.clone();
+        let (jobs, desk) = Jobs::new();
+        let ring = Ring { happenings, jobs, pristine: Arc::new(AtomicBool::new(true)) };
         #[cfg(feature = "echo")]
         if name.as_str() == crate::echo::RING {
             self.tasks.spawn(crate::echo::run(inbox));
-            return Ring { happenings, pristine };
+            return ring;
         }
-        self.tasks.spawn(driver::run(name.clone(), self.config.clone(), inbox, pristine.clone(), shutdown));
-        Ring { happenings, pristine }
+        let (config, shutdown) = (self.config.clone(), self.shutdown.clone());
+        let members = ring.happenings.downgrade();
+        self.tasks.spawn(jobs::run(name.clone(), config.clone(), desk, members, shutdown.clone()));
+        let (jobs, pristine) = (ring.jobs.clone(), ring.pristine.clone());
+        self.tasks.spawn(driver::run(name.clone(), config, jobs, inbox, pristine, shutdown));
+        ring
     }
 
     /// The map is whole between any two statements that could panic.
@@ -107,7 +122,8 @@ impl Rings {
 /// in holds a sender too, got under the same lock.
 fn sweep(rings: &mut BTreeMap<RingName, Ring>) {
     rings.retain(|name, ring| {
-        let unused = ring.happenings.strong_count() == 1 && ring.pristine.load(Ordering::Acquire);
+        let unused =
+            ring.happenings.strong_count() == 1 && ring.pristine.load(Ordering::Acquire) && ring.jobs.is_empty();
         !unused || *name == RingName::default()
     });
 }

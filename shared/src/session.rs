@@ -11,7 +11,7 @@ use crate::election::eligible_array::{EligibleArray, Event, Hub, Joined, Sent};
 use crate::id::{ClientId, Name, Rank, Term};
 use crate::machine::Input;
 use crate::message::{Greeting, Routing};
-use crate::wire::{self, Body, DecodeError, ErrorCode, ErrorFrame, Frame, Response};
+use crate::wire::{self, Application, Body, DecodeError, ErrorCode, ErrorFrame, Frame, Response};
 
 /// What a client says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,13 @@ pub enum Heard {
     },
     /// Hand the machine this input.
     Input(Input<EligibleArray>),
+    /// A program has something to say.
+    Message {
+        /// A member's; or the hub itself, which has no sender.
+        from: Option<ClientId>,
+        /// What, and in which term.
+        said: Application,
+    },
     /// The hub complains; for the log.
     Error(ErrorFrame),
     /// Nothing for an election.
@@ -86,7 +93,8 @@ pub fn hear(text: &str, introduction: &Introduction, newest: Term) -> Result<Hea
             Heard::Input(Input::Event(Event::LeaseRefused))
         }
         Body::Error(error) => Heard::Error(error),
-        Body::Message(_) | Body::Greeting(_) | Body::Relayed(_) | Body::RingChanged(_) => Heard::Nothing,
+        Body::Message(said) => Heard::Message { from: sender_id, said },
+        Body::Greeting(_) | Body::Relayed(_) | Body::RingChanged(_) => Heard::Nothing,
     })
 }
 
@@ -110,6 +118,11 @@ fn greeting(introduction: &Introduction, newest: Term) -> String {
 /// A message of the machine as a frame.
 pub fn say(sent: Sent) -> String {
     wire::encode(&Frame { sender_id: sent.origin, client_id: None, body: Body::Ring(sent.message) })
+}
+
+/// What a program has to say to others' as a frame. The hub fills in the sender.
+pub fn tell(said: Application) -> String {
+    wire::encode::<()>(&Frame { sender_id: None, client_id: None, body: Body::Message(said) })
 }
 
 #[cfg(test)]
@@ -136,6 +149,18 @@ mod tests {
             );
         }
         assert_eq!(heard(r#"{"method":"welcome"}"#), Err(NotAHub::NoClientId));
+    }
+
+    #[test]
+    fn what_programs_say_is_handed_on_as_it_came() {
+        let body = serde_json::value::RawValue::from_string(r#"{"kind":"jobs"}"#.into()).unwrap();
+        let said = Application { destination_id: ClientId::new("b").unwrap(), term: Term::new(3).unwrap(), body };
+        let text = tell(said.clone());
+        assert_eq!(
+            text,
+            r#"{"method":"message","data":{"destinationId":"b","term":3,"body":{"kind":"jobs"}},"senderId":null}"#
+        );
+        assert_eq!(heard(&text), Ok(Heard::Message { from: None, said }));
     }
 
     #[test]

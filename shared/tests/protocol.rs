@@ -5,9 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use jsonschema::Validator;
+use ringleader_shared::factorial::message::Said;
 use ringleader_shared::id::{Candidate, MAX_NAME_BYTES, MAX_SAFE_INTEGER, Term};
 use ringleader_shared::message::RingMessage;
 use ringleader_shared::wire::{self, Body, DecodeError, ErrorCode, Frame, MAX_FRAME_BYTES};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -55,6 +57,17 @@ names! { CODES, code(ErrorCode):
     ErrorCode::Other => "other",
 }
 
+names! { KINDS, kind(Said):
+    Said::Coordinating => "coordinating",
+    Said::Ready { .. } => "ready",
+    Said::Assign { .. } => "assign",
+    Said::Products { .. } => "products",
+    Said::Failed { .. } => "failed",
+    Said::Jobs => "jobs",
+    Said::Joined { .. } => "joined",
+    Said::Left { .. } => "left",
+}
+
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol").join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -81,13 +94,24 @@ fn schema() -> Value {
     value(&read("schema.json"))
 }
 
-/// Reads any frame, or, with a method, only frames of that one.
-fn validator(method: Option<&str>) -> Validator {
+/// Reads any frame, or, with the name of a definition, only what that defines.
+fn validator(definition: Option<&str>) -> Validator {
     let mut schema = schema();
-    if let Some(method) = method {
-        schema["oneOf"] = json!([{ "$ref": format!("#/$defs/{method}") }]);
+    if let Some(definition) = definition {
+        schema["oneOf"] = json!([{ "$ref": format!("#/$defs/{definition}") }]);
     }
     jsonschema::validator_for(&schema).expect("a valid schema")
+}
+
+/// Every kind of what is said of work, as the body of its example.
+fn said() -> BTreeMap<&'static str, (Frame, Value)> {
+    let example = |kind: &&'static str| {
+        let frame = decode(&read(&format!("examples/message.{kind}.json"))).expect("a frame");
+        let Body::Message(message) = &frame.body else { panic!("{kind}: {frame:?}") };
+        let body = value(message.body.get());
+        (*kind, (frame, body))
+    };
+    KINDS.iter().map(example).collect()
 }
 
 #[test]
@@ -136,6 +160,31 @@ fn examples_satisfy_the_schema() {
             let errors: Vec<_> = validator.iter_errors(&value(&text)).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{name}: {errors:?}");
         }
+    }
+}
+
+#[test]
+fn what_is_said_of_work_is_read_and_written_again() {
+    let validator = validator(Some("said"));
+    for (name, (frame, body)) in said() {
+        let said: Said = serde_json::from_value(body.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(kind(&said), name);
+        assert_eq!(serde_json::to_value(&said).unwrap(), body, "{name}");
+        let errors: Vec<_> = validator.iter_errors(&body).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        let is_hubs = matches!(said, Said::Jobs | Said::Joined { .. } | Said::Left { .. });
+        assert_eq!(frame.sender_id.is_none(), is_hubs, "{name}: the hub's own have no sender");
+    }
+    let schema = schema();
+    let listed = schema["$defs"]["said"]["oneOf"].as_array().unwrap().iter();
+    let listed = listed.map(|kind| {
+        let definition = kind["$ref"].as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+        schema["$defs"][definition]["properties"]["kind"]["const"].as_str().unwrap()
+    });
+    assert_eq!(listed.collect::<Vec<_>>(), KINDS);
+    let about = read("asyncapi.yaml");
+    for kind in KINDS {
+        assert!(about.contains(&format!("| `{kind}` |")), "no word on {kind}");
     }
 }
 
@@ -241,9 +290,13 @@ fn the_schema_rejects_these_as_decode_does() {
 }
 
 /// Each field of each example is taken away or replaced, one at a time. The schema
-/// may be stricter than decode, which puts up with things that nobody should send.
-#[test]
-fn the_schema_is_never_laxer_than_decode() {
+/// may be stricter than the code, which puts up with things that nobody should send.
+/// How many of those the code refused.
+fn never_laxer(
+    validator: &Validator,
+    examples: impl IntoIterator<Item = (String, Value)>,
+    read: impl Fn(&Value) -> Result<(), String>,
+) -> usize {
     fn places(value: &Value, at: String, all: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
@@ -285,17 +338,15 @@ fn the_schema_is_never_laxer_than_decode() {
         json!([{}]),
         json!({}),
     ];
-    let validator = validator(None);
     let mut rejected = 0;
     let mut laxer = vec![];
-    for (name, text) in examples() {
-        let example = value(&text);
+    for (name, example) in examples {
         let mut all = vec![];
         places(&example, String::new(), &mut all);
         for place in all {
             let changed = others.iter().map(|other| with(&example, &place, other)).chain([without(&example, &place)]);
             for changed in changed {
-                if let Err(error) = decode(&changed.to_string()) {
+                if let Err(error) = read(&changed) {
                     rejected += 1;
                     if validator.is_valid(&changed) {
                         laxer.push(format!("{name} at {place}: {error}: {changed}"));
@@ -304,8 +355,20 @@ fn the_schema_is_never_laxer_than_decode() {
             }
         }
     }
-    assert!(laxer.is_empty(), "the schema takes these, decode does not:\n{}", laxer.join("\n"));
+    assert!(laxer.is_empty(), "the schema takes these, the code does not:\n{}", laxer.join("\n"));
+    rejected
+}
+
+#[test]
+fn the_schema_is_never_laxer_than_decode() {
+    let examples = examples().into_iter().map(|(name, text)| (name, value(&text)));
+    let read = |frame: &Value| decode(&frame.to_string()).map(|_| ()).map_err(|error| error.to_string());
+    let rejected = never_laxer(&validator(None), examples, read);
     assert!(rejected > 1_000, "only {rejected} were tried");
+    let said = said().into_iter().map(|(name, (_, body))| (name.to_owned(), body));
+    let read = |body: &Value| Said::deserialize(body).map(|_| ()).map_err(|error| error.to_string());
+    let rejected = never_laxer(&validator(Some("said")), said, read);
+    assert!(rejected > 300, "only {rejected} were tried");
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn ours(name: &Name, rank: Rank, machine: &mut EligibleArray, input: Input<Membe
                     Input::Event(eligible_array::Event::Joined(joined)),
                 ),
                 Heard::Input(input) => (vec![], input),
-                Heard::Error(_) | Heard::Nothing => return vec![],
+                Heard::Message { .. } | Heard::Error(_) | Heard::Nothing => return vec![],
             }
         }
     };

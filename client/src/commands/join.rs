@@ -1,5 +1,7 @@
 //! `ringleader join`: a thin user of the library.
 
+mod work;
+
 use std::ffi::OsStr;
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::logs;
+use work::WorkArgs;
 
 /// Where a ring is: the same for every command that goes to a hub.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,6 +73,8 @@ const EXAMPLES: &str = "Examples:
   ringleader join --hub wss://lab:8443 --ca lab.pem --token-file lab.token
   ringleader join --json | jq -c '{role, term}'    for programs: a line a change
   ringleader join --check-interval 500ms --check-timeout 1s --early
+  ringleader join --jobs-file jobs.txt             coordinate if elected, with jobs from a file
+  ringleader join --workers-only --delay 50ms      compute only, and slowly
 
 Ctrl-C or SIGTERM leaves the ring; a leader resigns first, so that the others elect at once.";
 
@@ -103,6 +108,8 @@ pub struct JoinArgs {
     /// Leave when stdin is closed: so no member outlives the demo that started it.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+    #[command(flatten)]
+    work: WorkArgs,
 }
 
 pub async fn run(args: JoinArgs, logs: &logs::LogArgs) -> anyhow::Result<()> {
@@ -115,8 +122,8 @@ pub async fn run(args: JoinArgs, logs: &logs::LogArgs) -> anyhow::Result<()> {
         ..Timing::default()
     };
     let name = args.name.unwrap_or_else(own_name);
-    let config =
-        Config { hub: args.place.url(), rank: args.rank.unwrap_or_else(draw_rank), name: name.clone(), timing };
+    let (rank, work) = (args.rank.unwrap_or_else(draw_rank), args.work.work(&name)?);
+    let config = Config { hub: args.place.url(), rank, name: name.clone(), timing, work };
     let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     if args.until_stdin_closes {

@@ -1,16 +1,12 @@
 //! A WebSocket to the hub.
 
-use std::net::IpAddr;
-use std::sync::Once;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{SinkExt, StreamExt};
 use ringleader_shared::wire::MAX_FRAME_BYTES;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
-use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::{StatusCode, header};
@@ -18,21 +14,20 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use tokio_util::either::Either;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 use tracing::warn;
 
-use super::papers::{Papers, Token};
-use super::tls;
+use super::papers::Token;
+use super::stream::{self, Stream};
 pub use super::url::{BadHubUrl, HubUrl, Purpose};
 
 /// How long connecting may take, and one write.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between attempts to connect: from 0.1 s to 5 s. Each is twice the one before, and
 /// chance at most doubles it.
-const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+pub(crate) const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_jitter()
     .with_min_delay(Duration::from_millis(100))
     .with_max_delay(Duration::from_millis(2_500))
@@ -87,9 +82,6 @@ pub enum Lost {
     Stuck,
 }
 
-/// What bytes travel over. Boxed, because TLS keeps much that plain links do without.
-type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
-
 /// A connection to a hub.
 pub struct Link {
     socket: WebSocketStream<Stream>,
@@ -116,31 +108,8 @@ impl Link {
 
     /// Tries once.
     pub async fn connect(hub: &HubUrl, purpose: Purpose) -> Result<Link, ConnectError> {
-        let papers = Papers::read(hub).await.map_err(ConnectError::Unready)?;
-        let unreachable = |error: std::io::Error| ConnectError::Unreachable(error.to_string());
-        let seconds = PATIENCE.as_secs();
-        let stream = timeout(PATIENCE, TcpStream::connect((&*hub.host, hub.port)))
-            .await
-            .map_err(|_| ConnectError::Unreachable(format!("no answer in {seconds} s")))?
-            .map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let token = papers.token.as_ref();
-        if token.is_some() && papers.tls.is_none() && may_be_overheard(stream.peer_addr().map_err(unreachable)?.ip()) {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| warn!("{hub}: the token travels in the clear; a hub with TLS is at wss://"));
-        }
-        let stream = match papers.tls {
-            None => Either::Left(stream),
-            Some((connector, name)) => {
-                let stream = timeout(PATIENCE, connector.connect(name, stream))
-                    .await
-                    .map_err(|_| {
-                        ConnectError::NoHub(format!("no TLS handshake in {seconds} s; a hub without TLS is at ws://"))
-                    })?
-                    .map_err(tls::explain)?;
-                Either::Right(Box::new(stream))
-            }
-        };
+        let (stream, token) = stream::open(hub).await?;
+        let (token, seconds) = (token.as_ref(), PATIENCE.as_secs());
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
             .max_message_size(Some(MAX_FRAME_BYTES))
@@ -225,11 +194,6 @@ impl Link {
     }
 }
 
-/// Whether others than this machine may see what goes there.
-fn may_be_overheard(peer: IpAddr) -> bool {
-    !peer.to_canonical().is_loopback()
-}
-
 /// What a failed handshake means to whoever has to mend it.
 fn refused(error: WsError, hub: &HubUrl, token: Option<&Token>) -> ConnectError {
     match &error {
@@ -239,13 +203,8 @@ fn refused(error: WsError, hub: &HubUrl, token: Option<&Token>) -> ConnectError 
             let body = readable(&token.map_or_else(|| body.to_string(), |token| token.out_of(&body)));
             let colon = if body.is_empty() { "" } else { ": " };
             let answer = format!("HTTP {}{colon}{body}", response.status());
-            match (response.status(), &hub.token_file) {
-                (StatusCode::UNAUTHORIZED, None) => ConnectError::Unauthorized(format!(
-                    "give the file that holds it with --token-file FILE (RINGLEADER_TOKEN_FILE) ({answer})"
-                )),
-                (StatusCode::UNAUTHORIZED, Some(file)) => {
-                    ConnectError::Unauthorized(format!("the one in {} will not do ({answer})", file.display()))
-                }
+            match response.status() {
+                StatusCode::UNAUTHORIZED => unauthorized(&answer, hub),
                 _ => ConnectError::NoHub(answer),
             }
         }
@@ -259,30 +218,16 @@ fn refused(error: WsError, hub: &HubUrl, token: Option<&Token>) -> ConnectError 
     }
 }
 
+/// What to do about a token that is missing or wrong.
+pub(super) fn unauthorized(answer: &str, hub: &HubUrl) -> ConnectError {
+    ConnectError::Unauthorized(match &hub.token_file {
+        None => format!("give the file that holds it with --token-file FILE (RINGLEADER_TOKEN_FILE) ({answer})"),
+        Some(file) => format!("the one in {} will not do ({answer})", file.display()),
+    })
+}
+
 /// What others wrote, so that it cannot break a line of a log or fill it.
 pub(super) fn readable(text: &str) -> String {
     const MOST: usize = 200;
     text.chars().filter(|c| !c.is_control()).take(MOST).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_out_of_earshot() {
-        let table = [
-            ("127.0.0.1", false),
-            ("127.8.9.1", false),
-            ("::1", false),
-            ("::ffff:127.0.0.1", false),
-            ("10.0.0.1", true),
-            ("172.17.0.2", true),
-            ("::ffff:10.0.0.1", true),
-            ("fd00::1", true),
-        ];
-        for (peer, expected) in table {
-            assert_eq!(may_be_overheard(peer.parse().unwrap()), expected, "{peer}");
-        }
-    }
 }

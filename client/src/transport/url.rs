@@ -120,6 +120,19 @@ impl HubUrl {
         };
         format!("{self}/{path}")
     }
+
+    /// The host and port, as they stand in a request over HTTP.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Where the ring's jobs and all that is theirs are. A path of the URL's own may name
+    /// the ring.
+    pub(super) fn ring_path(&self) -> String {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let named = path.strip_prefix("rings/").and_then(|rest| rest.split('/').next()?.parse().ok());
+        format!("/rings/{}", named.as_ref().unwrap_or(&self.ring))
+    }
 }
 
 impl fmt::Display for HubUrl {
@@ -175,6 +188,20 @@ mod tests {
         }
         let url: HubUrl = "ws://hub".parse().unwrap();
         assert_eq!((&*url.target(Purpose::Join), &*url.target(Purpose::Watch)), ("ws://hub/?join", "ws://hub/watch"));
+    }
+
+    #[test]
+    fn jobs_are_of_the_ring_that_is_joined() {
+        let table = [
+            ("ws://hub", "/rings/blue"),
+            ("ws://hub/rings/red?join", "/rings/red"),
+            ("wss://hub/rings/red/watch", "/rings/red"),
+            ("ws://hub/chat", "/rings/blue"),
+        ];
+        for (text, expected) in table {
+            let url = text.parse::<HubUrl>().unwrap().with_ring("blue".parse().unwrap());
+            assert_eq!(url.ring_path(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -98,7 +98,13 @@ impl World {
     pub fn join(&mut self, name: &str, rank: u32) {
         self.seen.record(|seen| seen.enter(name, Kind::Ours));
         let (seen, name) = (self.seen.clone(), Name::new(name).unwrap());
-        let config = Config { hub: self.hub(), rank: rank.into(), name: name.clone(), timing: timing() };
+        let config = Config {
+            hub: self.hub(),
+            rank: rank.into(),
+            name: name.clone(),
+            timing: timing(),
+            work: Default::default(),
+        };
         let membership = ringleader_client::join(config);
         let mut changes = membership.changes();
         self.memberships.insert(name.to_string(), membership);

@@ -11,6 +11,7 @@
 //! - `spectators`, `connections`, `http`: what the names say.
 //! - `limits`, `half_open`: what nobody may exceed; `secure`: tokens and TLS;
 //!   `leases`: those, and what survives the hub; `program`: its flags and log.
+//! - `jobs`: those, from being submitted to being done.
 
 // Clippy's own exception for tests does not reach the helpers.
 #![allow(clippy::unwrap_used)]
@@ -22,6 +23,7 @@ mod forged;
 mod greetings;
 mod half_open;
 mod http;
+mod jobs;
 mod leases;
 mod limits;
 mod program;

@@ -37,6 +37,8 @@ async fn each_limit_has_a_flag_under_one_heading() {
         ("--greeting-timeout", "5s"),
         ("--silence", "3s"),
         ("--hop-timeout", "1s"),
+        ("--max-factorial", "100000"),
+        ("--max-jobs", "10000"),
     ] {
         let (_, about) = limits.split_once(&format!("{flag} <")).unwrap_or_else(|| panic!("no {flag}: {limits}"));
         let about = about.split("\n      --").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");

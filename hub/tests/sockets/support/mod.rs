@@ -106,15 +106,8 @@ impl Hub {
         self.request(&format!("GET {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")).await
     }
 
-    /// Sends these bytes, and reads until the hub closes.
     pub async fn request(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        // It may be refused before it has asked.
-        let _ = stream.write_all(request.as_bytes()).await;
-        let answer = read_all(&mut stream).await;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Answer { status: status.unwrap_or_default(), head: head.to_lowercase(), body: body.into() }
+        request_at(self.address, request).await
     }
 
     /// The default ring as anybody can see it, without what time alone changes.
@@ -155,6 +148,21 @@ impl Drop for Hub {
             eprintln!("the hub's log:\n{}", self.log.text());
         }
     }
+}
+
+/// Sends these bytes, and reads until the hub closes; an answer of status 0 is none.
+pub async fn request_at(hub: SocketAddr, request: &str) -> Answer {
+    let answer = match TcpStream::connect(hub).await {
+        Ok(mut stream) => {
+            // It may be refused before it has asked.
+            let _ = stream.write_all(request.as_bytes()).await;
+            read_all(&mut stream).await
+        }
+        Err(_) => String::new(),
+    };
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer { status: status.unwrap_or_default(), head: head.to_lowercase(), body: body.into() }
 }
 
 /// What comes until the hub closes the connection, or resets it.
