@@ -195,15 +195,17 @@ impl Keeping {
         any: Arc<AtomicBool>,
     ) -> Self {
         let store = config.store.clone();
-        let jobs = match store.clone() {
+        let (jobs, terms) = match store.clone() {
             None => Default::default(),
             Some(store) => {
                 let name = ring.clone();
-                insist(&ring, STANDSTILL, move || store.load_jobs(&name)).await
+                // In some of these terms nobody led; the next leader's is above all of them.
+                let load = move || Ok((store.load_jobs(&name)?, store.load(&name)?.unwrap_or_default().terms));
+                insist(&ring, STANDSTILL, load).await
             }
         };
         let limits = Limits { factorial: config.limits.factorial, jobs: config.limits.jobs, ..Limits::default() };
-        let board = Board::new(limits, jobs);
+        let board = Board::new(limits, jobs).knowing(terms);
         let keeping = Keeping { ring, board, store, members, any, askers: HashMap::new(), asked: 0 };
         keeping.tell_whether_any();
         keeping
@@ -411,5 +413,19 @@ mod tests {
         assert!(jobs.is_empty());
         jobs.ask(submission(3)).await;
         assert!(!jobs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_begins_anew_refuses_who_led_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let terms = Term::new(7).unwrap();
+        store.save(&RingName::default(), &ringleader_shared::relay::Saved { terms, lease_out: false }).unwrap();
+        let (jobs, _inbox, _happenings) = begin(Some(store));
+        let job = JobId::new(Uuid::from_u128(3));
+        jobs.ask(submission(3)).await;
+        let load = |term| jobs.ask(Request::Load { job, term: Term::new(term).unwrap() });
+        assert!(matches!(load(6).await, Some(Answer::Refused { why: Refusal::StaleTerm { .. }, .. })));
+        assert!(matches!(load(7).await, Some(Answer::Loaded { .. })), "it may lead still, for all that is known");
     }
 }
