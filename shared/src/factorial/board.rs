@@ -369,7 +369,8 @@ impl Board {
             let Some(Job { entry, .. }) = self.jobs.get_mut(&id) else { continue };
             let before = entry.term.replace(term);
             let (factorial, sequence, tally) = (entry.factorial, entry.sequence, entry.tally.clone());
-            let begun = before.is_some_and(|before| before != term);
+            // In this term, too: the answer may have been lost, and this be asked again.
+            let begun = before.is_some();
             jobs.push(OpenJob { job_id: id, factorial, sequence, begun, tally });
             if before != Some(term) {
                 self.save_entry(id, out);

@@ -283,7 +283,7 @@ pub struct OpenJob {
     pub factorial: Factorial,
     /// The number of its last checkpoint; 0 before the first.
     pub sequence: u64,
-    /// Whether a coordinator before this one had begun it.
+    /// Whether a coordinator had begun it before this answer.
     pub begun: bool,
     /// How far it was.
     pub tally: Tally,

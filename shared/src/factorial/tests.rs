@@ -377,6 +377,19 @@ fn who_was_deposed_before_the_hub_began_anew_is_refused_by_a_board_that_knows_th
 }
 
 #[test]
+fn a_claim_that_is_made_again_since_its_answer_was_lost_is_answered_as_before() {
+    let mut stage = Stage::new(&["a"]);
+    stage.submit(1, 10);
+    stage.elect("c", 1);
+    stage.run(2);
+    stage.board.handle(Input::Event(board::Event::Leads(Some((id("d"), term(2))))));
+    let claim = Request::Claim { by: id("d"), term: term(2) };
+    let Answer::Open { jobs, .. } = stage.ask(claim.clone()) else { panic!("refused") };
+    assert!(jobs[0].begun && jobs[0].sequence == 0, "begun, and nothing written");
+    assert_eq!(stage.ask(claim), Answer::Open { term: term(2), jobs });
+}
+
+#[test]
 fn a_silent_worker_loses_its_parts_and_a_late_answer_counts() {
     let mut stage = Stage::new(&["a", "b"]);
     let job = stage.submit(1, 64);

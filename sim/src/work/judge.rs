@@ -26,6 +26,8 @@ pub struct Judge {
     given: BTreeMap<usize, BTreeSet<(Term, ClientId, PartId)>>,
     /// What each member's program has computed and was not told to forget.
     held: BTreeMap<usize, BTreeSet<PartId>>,
+    /// What the coordinator of each term had done itself before it was one.
+    own: BTreeMap<Term, BTreeSet<PartId>>,
     open: usize,
     /// What it all comes to.
     pub sum: Sum,
@@ -210,6 +212,12 @@ impl Judge {
         Ok(())
     }
 
+    /// A member that has done these is a coordinator from now on.
+    pub fn begins(&mut self, term: Term, held: &[Product]) {
+        self.received(term, held);
+        self.own.insert(term, held.iter().map(|product| product.id).collect());
+    }
+
     /// A coordinator is told that something is done.
     pub fn received(&mut self, term: Term, parts: &[Product]) {
         for Product { id: PartId { job_id, part }, .. } in parts {
@@ -223,7 +231,7 @@ impl Judge {
     ///
     /// # Errors
     ///
-    /// It was written down as done when that coordinator began.
+    /// It was written down as done when that coordinator began, or done by itself.
     pub fn assigned(&self, term: Term, parts: &[Assignment]) -> Judged {
         for Assignment { id: PartId { job_id, part }, .. } in parts {
             let Some(seen) = self.jobs.get(job_id) else {

@@ -179,7 +179,7 @@ impl World {
                 self.note(|_| format!("{me} coordinates in term {term}"));
                 self.counts.coordinators += 1;
                 let memory = self.members[index].worker.as_ref().map(Worker::memory);
-                self.judge.received(term, memory.as_ref().map_or(&[], |memory| &memory.held));
+                self.judge.begins(term, memory.as_ref().map_or(&[], |memory| &memory.held));
                 let options = self.setting.coordinator.clone();
                 let (coordinator, effects) = Coordinator::begin(me, term, options, memory);
                 self.members[index].coordinator = Some(coordinator.breaking(self.setting.broken));
