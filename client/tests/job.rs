@@ -248,7 +248,7 @@ mod failures {
         let mut green = Run::member(&hub, "green", "1", &["--early", "--fail-probability", "1", "--fail-mode", "exit"]);
         let jobs = jobs(&hub.url());
         let job = jobs.submit(200, "k").await.unwrap();
-        assert_eq!(green.end().await.code(), Some(17));
+        assert_eq!(green.end().await.code(), Some(70));
         green.err("failing on purpose").await;
         done(&jobs, &job).await;
     }
@@ -271,7 +271,7 @@ mod failures {
                     "--fail-probability",
                     "0.3",
                 ]);
-                assert_eq!(red.end().await.code(), Some(17));
+                assert_eq!(red.end().await.code(), Some(70));
                 ends += 1;
                 println!("ended {ends} times");
             }

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{Happening, Tell};
 
 /// What a process that was asked to fail ends with.
-pub const EXIT_CODE: i32 = 17;
+pub const EXIT_CODE: i32 = 70;
 
 /// For how long one that stalls hangs: longer than the hub bears with a silent member.
 pub const STALL: Duration = Duration::from_secs(10);

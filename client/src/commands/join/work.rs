@@ -45,7 +45,7 @@ pub struct WorkArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Mode {
-    /// The process ends at once, with exit code 17.
+    /// The process ends at once, with exit code 70.
     Exit,
     /// It hangs for 10 s, and answers no ping.
     Stall,
