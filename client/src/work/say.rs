@@ -4,6 +4,10 @@ use ringleader_shared::factorial::{coordinator, worker};
 use ringleader_shared::id::{ClientId, Term};
 use tracing::{debug, info, warn};
 
+/// Results of so many digits are told whole; of longer ones so many.
+const WHOLE: usize = 4096;
+const SHOWN: usize = 40;
+
 /// What a coordinator tells.
 pub(crate) fn of_coordinator(report: coordinator::Report, term: Option<Term>, called: impl Fn(&ClientId) -> String) {
     use coordinator::Report;
@@ -21,7 +25,11 @@ pub(crate) fn of_coordinator(report: coordinator::Report, term: Option<Term>, ca
             info!("{} {how}: {parts} parts are handed on", called(&worker));
         }
         // So, and not otherwise: people look for it.
-        Report::Done { factorial, result, .. } => info!("{}!={result}", factorial.0),
+        Report::Done { factorial, result, .. } if result.len() <= WHOLE => info!("{}!={result}", factorial.0),
+        Report::Done { job, factorial, result } => {
+            let (begin, digits) = (result.get(..SHOWN).unwrap_or_default(), result.len());
+            info!("{}!={begin}… ({digits} digits: ringleader job show {job} has them all)", factorial.0);
+        }
         Report::GaveUp(job, why) => warn!("job {job} cannot be done: {why}"),
         Report::Deposed => warn!("term {term}: the hub knows a newer leader, coordinating no more"),
     }
