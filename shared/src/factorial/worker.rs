@@ -27,7 +27,7 @@ pub struct Options {
 impl Options {
     /// The usual ones.
     pub fn new(name: Name) -> Self {
-        Options { name, slots: 16, gather: Duration::from_millis(5) }
+        Options { name, slots: 32, gather: Duration::from_millis(5) }
     }
 }
 
