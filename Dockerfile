@@ -31,6 +31,8 @@ ENTRYPOINT ["/ringleader-hub"]
 
 FROM scratch AS client
 COPY --from=build /out/ringleader /ringleader
+# For `docker compose exec client ringleader job …`.
+ENV PATH=/
 USER 65534:65534
 ENTRYPOINT ["/ringleader"]
 CMD ["join"]
