@@ -388,7 +388,7 @@ impl Coordinator {
         let Stage::Gathering { written } = job.stage else { return };
         let done = job.done.len() as u32;
         let lost = job.heard.1.saturating_sub(done);
-        job.again += lost;
+        job.again = job.again.saturating_add(lost);
         let held = done.saturating_sub(written);
         out.push(Effect::Report(Report::TookOver { job: id, factorial: job.factorial, written, held, lost }));
         job.run();
@@ -536,6 +536,16 @@ impl Coordinator {
         let Some(worker) = self.workers.get_mut(from) else { return };
         worker.silent = false;
         let name = worker.name.clone();
+        // What no product can look like would be sent on, and refused by the board, for ever.
+        let may_be = |product: &Product| match self.jobs.get(&product.id.job_id) {
+            Some(job) => product.fits(job.factorial),
+            None => true,
+        };
+        let (parts, failed): (Vec<Product>, Vec<Product>) = parts.into_iter().partition(may_be);
+        let failed: Vec<PartId> = failed.into_iter().map(|product| product.id).collect();
+        if !failed.is_empty() {
+            self.on_failed(from, &failed, out);
+        }
         for Product { id, product } in parts {
             self.on_product(from, &name, id, product);
             self.finish(id.job_id, out);
@@ -560,7 +570,7 @@ impl Coordinator {
             return;
         };
         if job.stage == Stage::Loading {
-            job.told.push((from.clone(), name.clone(), part, product));
+            job.on_told(from, name, part, product);
             return;
         }
         if job.done.contains(&part) && once {
@@ -631,7 +641,7 @@ impl Coordinator {
                 if !hand_on {
                     job.ready.remove(&part);
                 }
-                job.reassigned += 1;
+                job.reassigned = job.reassigned.saturating_add(1);
                 parts += 1;
             }
         }
@@ -734,7 +744,7 @@ impl Coordinator {
             let Some((_, _, id)) = busiest else { return };
             if let Some(job) = self.jobs.get_mut(&id.job_id) {
                 job.handed.entry(id.part).or_default().insert(who.clone());
-                job.reassigned += 1;
+                job.reassigned = job.reassigned.saturating_add(1);
             }
             if let Some(worker) = self.workers.get_mut(&who) {
                 worker.hands.insert(id);
