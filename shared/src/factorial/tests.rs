@@ -591,3 +591,24 @@ fn whoever_counted_before_may_have_counted_anything() {
     stage.finish("d");
     assert_eq!(stage.board.job(job).unwrap().result.as_deref(), Some(&*factorial_of(64).to_string()));
 }
+
+#[test]
+fn who_is_idle_takes_half_of_what_a_slow_one_has_in_hand() {
+    let mut stage = Stage::new(&["a", "b"]);
+    stage.submit(1, 16);
+    stage.elect("c", 1);
+    // b's mill stands still, with two parts in hand.
+    let is_stuck = |(from, to, ..): &(Peer, Peer, Term, Message)| *from == Peer::Member(id("b")) && *to == Peer::Mill;
+    while !stage.waiting.iter().any(is_stuck) {
+        stage.run(1);
+    }
+    stage.waiting.retain(|waiting| !is_stuck(waiting));
+    stage.run(usize::MAX);
+    let multiplied = stage.multiplied;
+    stage.fire("c", coordinator::Timer::Speculate);
+    stage.run(usize::MAX);
+    assert_eq!(stage.multiplied, multiplied + 1, "half of two");
+    stage.fire("c", coordinator::Timer::Speculate);
+    stage.finish("c");
+    assert_eq!(stage.entry(job(1)).phase, Phase::Done);
+}
