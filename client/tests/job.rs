@@ -211,6 +211,20 @@ mod crashes {
     }
 
     #[tokio::test]
+    async fn who_waits_is_told_that_a_hub_without_a_disk_has_lost_the_job() {
+        let port = free_port().await;
+        let hub = Hub::start_on(port).await;
+        let url = hub.url();
+        let mut waiting = submit(&url, "10", &["--wait"]);
+        waiting.err("waits for a coordinator").await;
+        hub.stop().await;
+        waiting.err("trying on").await;
+        let _hub = Hub::start_on(port).await;
+        let said = refused(waiting, 1).await;
+        assert!(said.contains("not known to the hub any more") && said.contains("--data-dir"), "{said}");
+    }
+
+    #[tokio::test]
     async fn a_hub_that_is_restarted_in_the_middle_loses_nothing() {
         let (directory, port) = (tempfile::tempdir().unwrap(), free_port().await);
         let url = format!("ws://127.0.0.1:{port}");

@@ -187,6 +187,14 @@ impl Factorial {
         (0..self.levels()).map(|level| self.values(level + 1) - u32::from(self.values(level) % OPERANDS == 1)).sum()
     }
 
+    /// How many hexadecimal digits a part's product has at most: no more than the numbers
+    /// below it have together.
+    pub fn most_digits(self, part: Part) -> usize {
+        let numbers = OPERANDS.saturating_pow(u32::from(part.level) + 1).min(self.0);
+        let each = (u32::BITS - self.0.leading_zeros()).div_ceil(4);
+        (numbers as usize).saturating_mul(each as usize)
+    }
+
     /// Whether the job has this part.
     pub fn contains(self, part: Part) -> bool {
         self.has(part)

@@ -18,6 +18,11 @@ pub const STALL: Duration = Duration::from_secs(10);
 /// By how much an answer is late.
 pub const LATE: Duration = Duration::from_secs(2);
 
+/// How long before it fails: longer than answers are gathered. A computation of small numbers
+/// takes microseconds; who died in the same moment would take everything that it had done
+/// before with it, and where all are to fail often nobody would get anything done.
+const BEFORE: Duration = Duration::from_millis(20);
+
 /// What goes wrong, and how often. For a worker chance is asked at each computation, for
 /// a coordinator whenever it writes down what is done, be it of one job or of several.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +36,7 @@ pub struct Fail {
 /// How a member fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailMode {
-    /// The process ends at once, with [`EXIT_CODE`].
+    /// The process ends, with [`EXIT_CODE`].
     Exit,
     /// The member hangs for [`STALL`], and answers no ping.
     Stall,
@@ -47,10 +52,12 @@ impl Fail {
         }
         match self.mode {
             FailMode::Exit => {
+                sleep(BEFORE).await;
                 warn!("failing on purpose at {at}: ending with exit code {EXIT_CODE}");
                 exit(EXIT_CODE)
             }
             FailMode::Stall => {
+                sleep(BEFORE).await;
                 warn!("failing on purpose at {at}: hanging for {} s", STALL.as_secs());
                 let _ = tell.send(Happening::Stall);
                 sleep(STALL).await;

@@ -631,16 +631,19 @@ async fn large_numbers_come_and_go() {
     elect([&mut leader], 0).await;
     let id = submit(hub.address, 100_000).await;
     claim(&hub, &leader, 1).await;
-    let place = format!("{JOBS}/{id}/parts/0/0");
-    let digits = "f".repeat(800_000);
+    let place = format!("{JOBS}/{id}/parts/8/0");
+    let digits = "f".repeat(500_000);
     assert_eq!(ask(&hub, "PUT", &format!("{place}?term=1"), &digits).await.status, 204);
     assert!(hub.get(&place).await.body == digits, "as it came");
+    // The numbers from 100000 down have five digits each at most.
+    let no_product = ask(&hub, "PUT", &format!("{place}?term=1"), &format!("{digits}f")).await;
+    assert_eq!(refused(&no_product), (404, json!("noSuchPart")));
     let too_long = "f".repeat(1_000_000);
     assert_eq!(ask(&hub, "PUT", &format!("{place}?term=1"), too_long).await.status, 413);
     let loaded = hub.get(&format!("{JOBS}/{id}/parts?term=1")).await.json();
-    let where_it_lies = json!({ "level": 0, "index": 0 });
+    let where_it_lies = json!({ "level": 8, "index": 0 });
     assert_eq!(loaded["parts"][0]["product"], where_it_lies, "a large number is told of by its place");
-    let mut stored = json!([{ "jobId": id, "level": 0, "index": 0 }]);
+    let mut stored = json!([{ "jobId": id, "level": 8, "index": 0 }]);
     stored[0]["product"] = where_it_lies;
     assert_eq!(checkpoint(&hub, &id, 1, 1, |checkpoint| checkpoint["parts"] = stored).await.status, 200);
     let result = "9".repeat(500_000);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{Answer, Checkpoint, End, Number, OpenJob, Product, Refusal, Request, Said, Tally, Value};
+use super::message::{
+    Answer, CREDITS, Checkpoint, End, Number, OpenJob, Product, Refusal, Request, Said, Tally, Value,
+};
 use super::rule::Rule;
 use super::{Factorial, JobId, OPERANDS, Part, PartId};
 use crate::id::{ClientId, Term};
@@ -398,11 +400,8 @@ impl Board {
         }
         let fits = |product: &Product| {
             let part = product.id.part;
-            let is_here = match &product.product {
-                Value::Here(_) => true,
-                Value::Stored(place) => *place == part && job.products.contains_key(place),
-            };
-            is_here && product.id.job_id == id && factorial.contains(part)
+            let is_here = matches!(product.product, Value::Here(_)) || job.products.contains_key(&part);
+            is_here && product.id.job_id == id && product.fits(factorial)
         };
         if !parts.iter().all(fits) {
             return refused(Refusal::NoSuchPart);
@@ -412,7 +411,8 @@ impl Board {
         }
         if let Some(Job { entry, .. }) = self.jobs.get_mut(&id) {
             let done = if matches!(end, Some(End::Done(_))) { factorial.count() } else { tally.done };
-            let tally = Tally { done: done.min(factorial.count()), ..tally };
+            let mut tally = Tally { done: done.min(factorial.count()), ..tally };
+            tally.workers.truncate(CREDITS);
             (entry.term, entry.sequence, entry.tally) = (Some(term), sequence, tally);
         }
         match end {
@@ -457,7 +457,8 @@ impl Board {
         out: &mut Effects,
     ) -> Result<Answer, Refused> {
         self.is_current(term, Some(id))?;
-        if !self.open_job(id)?.entry.factorial.contains(part) {
+        let factorial = self.open_job(id)?.entry.factorial;
+        if !factorial.contains(part) || number.as_str().len() > factorial.most_digits(part) {
             return Err((Some(id), Refusal::NoSuchPart));
         }
         // The same part has the same product, whoever computed it.

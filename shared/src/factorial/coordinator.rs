@@ -388,7 +388,7 @@ impl Coordinator {
         let Stage::Gathering { written } = job.stage else { return };
         let done = job.done.len() as u32;
         let lost = job.heard.1.saturating_sub(done);
-        job.again += lost;
+        job.again = job.again.saturating_add(lost);
         let held = done.saturating_sub(written);
         out.push(Effect::Report(Report::TookOver { job: id, factorial: job.factorial, written, held, lost }));
         job.run();
@@ -536,6 +536,16 @@ impl Coordinator {
         let Some(worker) = self.workers.get_mut(from) else { return };
         worker.silent = false;
         let name = worker.name.clone();
+        // What no product can look like would be sent on, and refused by the board, for ever.
+        let may_be = |product: &Product| match self.jobs.get(&product.id.job_id) {
+            Some(job) => product.fits(job.factorial),
+            None => true,
+        };
+        let (parts, failed): (Vec<Product>, Vec<Product>) = parts.into_iter().partition(may_be);
+        let failed: Vec<PartId> = failed.into_iter().map(|product| product.id).collect();
+        if !failed.is_empty() {
+            self.on_failed(from, &failed, out);
+        }
         for Product { id, product } in parts {
             self.on_product(from, &name, id, product);
             self.finish(id.job_id, out);
@@ -560,7 +570,7 @@ impl Coordinator {
             return;
         };
         if job.stage == Stage::Loading {
-            job.told.push((from.clone(), name.clone(), part, product));
+            job.on_told(from, name, part, product);
             return;
         }
         if job.done.contains(&part) && once {
@@ -631,7 +641,7 @@ impl Coordinator {
                 if !hand_on {
                     job.ready.remove(&part);
                 }
-                job.reassigned += 1;
+                job.reassigned = job.reassigned.saturating_add(1);
                 parts += 1;
             }
         }
@@ -720,35 +730,42 @@ impl Coordinator {
         }
     }
 
-    /// Near the end: who is idle gets a copy of what somebody else has in hand.
+    /// Near the end: who is idle gets a copy of half of what somebody else has in hand. One
+    /// that is slow may have seconds of work there, so one part now and then would not help.
     fn speculate(&mut self, out: &mut Effects) {
-        let idle: Vec<ClientId> =
-            self.workers.iter().filter(|(_, worker)| worker.is_idle()).map(|(id, _)| id.clone()).collect();
-        for who in idle {
+        let idle: Vec<(ClientId, usize)> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.is_idle())
+            .map(|(id, worker)| (id.clone(), worker.slots))
+            .collect();
+        for (who, slots) in idle {
             // Of whoever has most in hand, what it would come to last.
-            let busiest = self
-                .workers
-                .iter()
-                .filter_map(|(id, worker)| Some((worker.hands.len(), id, self.lone(worker)?)))
-                .max_by_key(|(hands, ..)| *hands);
-            let Some((_, _, id)) = busiest else { return };
-            if let Some(job) = self.jobs.get_mut(&id.job_id) {
-                job.handed.entry(id.part).or_default().insert(who.clone());
-                job.reassigned += 1;
+            let most = self.workers.values().map(|worker| self.lone(worker).count()).enumerate();
+            let Some((place, count)) = most.max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0) else {
+                return;
+            };
+            let Some(busiest) = self.workers.values().nth(place) else { return };
+            let parts: Vec<PartId> = self.lone(busiest).take(count.div_ceil(2).min(slots)).collect();
+            for id in &parts {
+                if let Some(job) = self.jobs.get_mut(&id.job_id) {
+                    job.handed.entry(id.part).or_default().insert(who.clone());
+                    job.reassigned = job.reassigned.saturating_add(1);
+                }
             }
             if let Some(worker) = self.workers.get_mut(&who) {
-                worker.hands.insert(id);
+                worker.hands.extend(&parts);
             }
-            self.hand(&who, &[id], out);
+            self.hand(&who, &parts, out);
         }
     }
 
-    /// A part that nobody else has in hand.
-    fn lone(&self, worker: &Worker) -> Option<PartId> {
-        let is_lone = |id: &&PartId| {
+    /// Parts that nobody else has in hand, the last first.
+    fn lone<'a>(&'a self, worker: &'a Worker) -> impl Iterator<Item = PartId> + 'a {
+        let is_lone = |id: &PartId| {
             self.jobs.get(&id.job_id).and_then(|job| job.handed.get(&id.part)).is_some_and(|holders| holders.len() == 1)
         };
-        worker.hands.iter().rev().find(is_lone).copied()
+        worker.hands.iter().rev().copied().filter(is_lone)
     }
 
     /// Starts the timers that what has come to be calls for.
@@ -758,7 +775,7 @@ impl Coordinator {
         }
         let all_handed_out = self.jobs.values().all(|job| job.ready.is_empty());
         let some_idle = self.workers.values().any(Worker::is_idle);
-        if all_handed_out && some_idle && self.workers.values().any(|worker| self.lone(worker).is_some()) {
+        if all_handed_out && some_idle && self.workers.values().any(|worker| self.lone(worker).next().is_some()) {
             self.start(Timer::Speculate, self.options.speculate, out);
         }
     }

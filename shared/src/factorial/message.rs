@@ -111,6 +111,19 @@ pub struct Product {
     pub product: Value,
 }
 
+impl Product {
+    /// Whether the job has such a part, and its product may look like that: whoever takes
+    /// more has no bound for what it keeps and sends on.
+    pub fn fits(&self, factorial: Factorial) -> bool {
+        let part = self.id.part;
+        let may_be = match &self.product {
+            Value::Here(number) => !number.is_large() && number.as_str().len() <= factorial.most_digits(part),
+            Value::Stored(place) => *place == part,
+        };
+        factorial.contains(part) && may_be
+    }
+}
+
 /// How far a job is, as its coordinator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -247,9 +260,13 @@ pub struct Tally {
     pub again: u32,
     /// How often a part was handed to another worker.
     pub reassigned: u32,
-    /// Who did how many.
+    /// Who did how many; at most [`CREDITS`] workers, the first ones.
     pub workers: Vec<Credit>,
 }
+
+/// How many workers of a job are named. One that is started again is another, so where
+/// all fail all the time a long job has thousands.
+pub const CREDITS: usize = 1000;
 
 /// What a worker has done for a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -358,8 +375,8 @@ pub enum Refusal {
     /// The job has ended.
     #[error("the job is {0}")]
     Ended(&'static str),
-    /// The job has no such part.
-    #[error("the job has no such part")]
+    /// The job has no such part, or not with such a product.
+    #[error("the job has no such part, or not with such a product")]
     NoSuchPart,
     /// The number is too large for this hub.
     #[error("factorial: expected a whole number from 0 to {most}, got {got} (the hub's limit is --max-factorial)")]

@@ -516,3 +516,99 @@ fn what_is_said_reads_as_the_protocol_has_it() {
         assert!(serde_json::from_str::<Number>(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn what_no_product_can_look_like_is_a_part_that_failed() {
+    let mut stage = Stage::new(&["a", "b"]);
+    let job = stage.submit(1, 64);
+    stage.elect("c", 1);
+    let part = |index| PartId { job_id: job, part: Part { level: 0, index } };
+    let large = Value::Here(Number::new(&"f".repeat(message::LARGE + 1)).unwrap());
+    let long = Value::Here(Number::new(&"f".repeat(9)).unwrap());
+    let lies = [large, long, Value::Stored(part(1).part), Value::Stored(Part { level: 9, index: 0 })];
+    let mut told = 0;
+    while told < lies.len() {
+        stage.run(1);
+        for (from, _, _, message) in &mut stage.waiting {
+            if let (Peer::Member(who), Message::Said(Said::Products { parts })) = (&from, &mut *message)
+                && *who == id("a")
+                && let Some(product) = parts.iter_mut().find(|it| it.id.part.level == 0 && told < lies.len())
+                && !lies.contains(&product.product)
+            {
+                product.product = lies[told].clone();
+                told += 1;
+            }
+        }
+    }
+    stage.finish("c");
+    assert_eq!(stage.board.job(job).unwrap().result.as_deref(), Some(&*factorial_of(64).to_string()));
+}
+
+#[test]
+fn a_board_keeps_no_more_than_a_job_can_have() {
+    let mut stage = Stage::new(&[]);
+    let job = stage.submit(1, 10);
+    stage.elect("c", 1);
+    let part = Part { level: 0, index: 0 };
+    let number = |digits: usize| Number::new(&"f".repeat(digits)).unwrap();
+    let keep = |number| Request::Keep { job, term: term(1), part, number };
+    // 10·9·8·7 has four numbers of one digit.
+    assert_eq!(stage.ask(keep(number(4))), Answer::Kept);
+    assert_eq!(stage.ask(keep(number(5))), Answer::Refused { job: Some(job), why: Refusal::NoSuchPart });
+    let credit =
+        |n: usize| message::Credit { client_id: id(&format!("w{n}")), name: Name::new("w").unwrap(), parts: u32::MAX };
+    let checkpoint = |digits, workers| {
+        let product = Product { id: PartId { job_id: job, part }, product: Value::Here(number(digits)) };
+        let workers = (0..workers).map(credit).collect();
+        let tally = message::Tally { done: u32::MAX, again: u32::MAX, reassigned: u32::MAX, workers, term: term(1) };
+        let checkpoint =
+            message::Checkpoint { job_id: job, term: term(1), sequence: 1, parts: vec![product], tally, end: None };
+        Request::Checkpoint(Box::new(checkpoint))
+    };
+    let refused = Answer::Refused { job: Some(job), why: Refusal::NoSuchPart };
+    assert_eq!(stage.ask(checkpoint(5, 0)), refused);
+    assert_eq!(stage.ask(checkpoint(4, message::CREDITS + 1)), Answer::Saved { job, sequence: 1 });
+    let tally = &stage.entry(job).tally;
+    assert_eq!((tally.done, tally.workers.len()), (4, message::CREDITS));
+}
+
+#[test]
+fn whoever_counted_before_may_have_counted_anything() {
+    let mut stage = Stage::new(&["a", "b"]);
+    let job = stage.submit(1, 64);
+    stage.elect("c", 1);
+    while stage.entry(job).tally.done < 8 {
+        stage.run(1);
+    }
+    let sequence = stage.entry(job).sequence + 1;
+    let parts = u32::MAX;
+    let workers = vec![message::Credit { client_id: id("b"), name: Name::new("b").unwrap(), parts }];
+    let tally = message::Tally { done: parts, again: parts, reassigned: parts, workers, term: term(1) };
+    let checkpoint = message::Checkpoint { job_id: job, term: term(1), sequence, parts: vec![], tally, end: None };
+    stage.ask(Request::Checkpoint(Box::new(checkpoint)));
+    stage.lose_coordinators();
+    stage.elect("d", 2);
+    stage.finish("d");
+    assert_eq!(stage.board.job(job).unwrap().result.as_deref(), Some(&*factorial_of(64).to_string()));
+}
+
+#[test]
+fn who_is_idle_takes_half_of_what_a_slow_one_has_in_hand() {
+    let mut stage = Stage::new(&["a", "b"]);
+    stage.submit(1, 16);
+    stage.elect("c", 1);
+    // b's mill stands still, with two parts in hand.
+    let is_stuck = |(from, to, ..): &(Peer, Peer, Term, Message)| *from == Peer::Member(id("b")) && *to == Peer::Mill;
+    while !stage.waiting.iter().any(is_stuck) {
+        stage.run(1);
+    }
+    stage.waiting.retain(|waiting| !is_stuck(waiting));
+    stage.run(usize::MAX);
+    let multiplied = stage.multiplied;
+    stage.fire("c", coordinator::Timer::Speculate);
+    stage.run(usize::MAX);
+    assert_eq!(stage.multiplied, multiplied + 1, "half of two");
+    stage.fire("c", coordinator::Timer::Speculate);
+    stage.finish("c");
+    assert_eq!(stage.entry(job(1)).phase, Phase::Done);
+}

@@ -51,6 +51,13 @@ pub async fn run(hub: HubUrl, n: u64, key: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What may have become of a job that the hub had taken.
+fn lost(job: Option<JobId>, reason: &str) -> String {
+    let id = job.map(|id| id.to_string()).unwrap_or_default();
+    let why = "it was started again without its --data-dir, or has forgotten the job among others that ended";
+    format!("job {id} is not known to the hub any more: {why} ({})", printable(reason))
+}
+
 struct Waiting {
     hub: HubUrl,
     jobs: Jobs,
@@ -91,6 +98,9 @@ impl Waiting {
                         self.view.say(&format!("{}: {}; trying on", self.hub, printable(&reason)));
                     }
                     self.away = true;
+                }
+                Err(JobsError::Refused { status: 404, reason }) if self.job.is_some() => {
+                    return Err(JobsError::Refused { status: 404, reason: lost(self.job, &reason) });
                 }
                 Err(error) => return Err(error),
             }

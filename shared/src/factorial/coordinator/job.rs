@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::message::{Credit, End, OpenJob, Progress, Tally, Value};
+use super::super::message::{CREDITS, Credit, End, OpenJob, Progress, Tally, Value};
 use super::super::worker::Memory;
 use super::super::{Factorial, JobId, Operand, Part};
 use crate::id::{ClientId, Name, Term};
@@ -116,6 +116,14 @@ impl Job {
         matches!(self.stage, Stage::Loading | Stage::Gathering { .. })
     }
 
+    /// Takes down what is told while the job is loaded. No more than there can be: what is
+    /// passed over is done once more.
+    pub fn on_told(&mut self, by: &ClientId, name: &Name, part: Part, product: Value) {
+        if self.told.len() < 2 * self.factorial.count() as usize {
+            self.told.push((by.clone(), name.clone(), part, product));
+        }
+    }
+
     /// Hands out parts from now on.
     pub fn run(&mut self) {
         self.stage = Stage::Running;
@@ -180,7 +188,11 @@ impl Job {
         }
         self.settle(part, product);
         self.unsaved.push((part, by.clone()));
-        self.workers.entry(by.clone()).or_insert_with(|| (name.clone(), 0)).1 += 1;
+        if self.workers.len() < CREDITS || self.workers.contains_key(by) {
+            let credit = self.workers.entry(by.clone()).or_insert_with(|| (name.clone(), 0));
+            // Who counted before may have counted anything.
+            credit.1 = credit.1.saturating_add(1);
+        }
         if self.stage == Stage::Running
             && let Some(parent) = self.factorial.parent(part)
             && self.can_be_done(parent)
