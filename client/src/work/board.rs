@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Duration, Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::fail::Fail;
@@ -52,7 +52,7 @@ impl BoardLink {
         let (requests, waiting) = mpsc::unbounded_channel();
         let (coordinates, current) = watch::channel(None);
         let mut asking = JoinSet::new();
-        asking.spawn(Link { hub, fail, tell }.serve(waiting, current));
+        asking.spawn(Link { hub, fail, tell, rolled: None }.serve(waiting, current));
         BoardLink { requests, coordinates, _asking: asking }
     }
 
@@ -70,11 +70,17 @@ struct Link {
     hub: HubUrl,
     fail: Option<Fail>,
     tell: Tell,
+    /// When chance was last asked whether to fail.
+    rolled: Option<Instant>,
 }
+
+/// Chance is asked no more often whether a coordinator fails: with small jobs it writes
+/// so much down that none would live long enough to get anything done.
+const LIVES: Duration = Duration::from_secs(1);
 
 impl Link {
     /// For as long as there is somebody to ask.
-    async fn serve(self, mut waiting: mpsc::UnboundedReceiver<Asked>, mut current: watch::Receiver<Option<Term>>) {
+    async fn serve(mut self, mut waiting: mpsc::UnboundedReceiver<Asked>, mut current: watch::Receiver<Option<Term>>) {
         let mut silent = None;
         let mut asked: Vec<Asked> = vec![];
         while waiting.recv_many(&mut asked, TOGETHER).await > 0 {
@@ -105,9 +111,11 @@ impl Link {
 
     /// Each until there is an answer. These are told in the order in which was asked; false,
     /// if this hub has none to give.
-    async fn ask_all(&self, term: Term, requests: &[Request]) -> bool {
+    async fn ask_all(&mut self, term: Term, requests: &[Request]) -> bool {
         let checkpoints = requests.iter().filter(|request| matches!(request, Request::Checkpoint(_))).count();
-        if let Some(fail) = self.fail.as_ref().filter(|_| checkpoints > 0) {
+        let is_due = checkpoints > 0 && self.rolled.is_none_or(|at| at.elapsed() >= LIVES);
+        if let Some(fail) = self.fail.as_ref().filter(|_| is_due) {
+            self.rolled = Some(Instant::now());
             sleep(fail.befall(&format!("checkpoints of {checkpoints} jobs"), &self.tell).await).await;
         }
         for answer in join_all(requests.iter().map(|request| self.ask(request))).await {

@@ -34,8 +34,8 @@ pub struct WorkArgs {
     /// each second; the same file gives each job once, whoever submits it.
     #[arg(long, help_heading = WORK, value_name = "FILE", env = "RINGLEADER_JOBS_FILE")]
     jobs_file: Option<PathBuf>,
-    /// For tests: how likely it is that a computation fails, or, at a coordinator, writing
-    /// down what is done. From 0 to 1.
+    /// For tests: how likely it is that a computation fails, or, once a second at most, a
+    /// coordinator that is about to write down what is done. From 0 to 1.
     #[arg(long, help_heading = WORK, value_name = "P", env = "RINGLEADER_FAIL_PROBABILITY", default_value = "0", value_parser = probability, allow_negative_numbers = true)]
     fail_probability: f64,
     /// For tests: what failing is.
