@@ -22,7 +22,8 @@ pub(crate) fn of_coordinator(report: coordinator::Report, term: Option<Term>, ca
         Report::Worker(worker) => info!("{} takes parts", called(&worker)),
         Report::HandedOn { worker, parts, gone } => {
             let how = if gone { "is gone" } else { "is silent" };
-            info!("{} {how}: {parts} parts are handed on", called(&worker));
+            let parts = if parts == 1 { "a part is".into() } else { format!("{parts} parts are") };
+            info!("{} {how}: {parts} handed on", called(&worker));
         }
         // So, and not otherwise: people look for it.
         Report::Done { factorial, result, .. } if result.len() <= WHOLE => info!("{}!={result}", factorial.0),

@@ -25,7 +25,7 @@ pub struct Options {
     pub checkpoint_parts: u32,
     /// … or after that time, whichever is first.
     pub checkpoint_after: Duration,
-    /// How long a worker may be silent with parts in hand.
+    /// How long a worker may be silent with parts in hand, besides what each takes it.
     pub silence: Duration,
     /// How long an idle worker waits for parts, where all are handed out, before it is
     /// given one that another has in hand.
@@ -142,6 +142,8 @@ struct Claim {
 struct Worker {
     name: Name,
     slots: usize,
+    /// How long it may be silent with parts in hand.
+    silence: Duration,
     /// What it has in hand, as far as is known here.
     hands: BTreeSet<PartId>,
     /// It has not spoken for long with parts in hand: it gets none until it speaks.
@@ -154,6 +156,9 @@ struct Worker {
 
 /// So many parts are handed to one worker at most, whatever it says.
 const SLOTS: u16 = 256;
+
+/// A part takes a worker so long at most, whatever it says.
+const DELAY: Duration = Duration::from_secs(3600);
 
 /// How many parts to forget make a message of their own.
 const FORGET: usize = 256;
@@ -178,7 +183,10 @@ impl Machine for Coordinator {
         }
         match input {
             Input::Message { from: Peer::Member(from), message: Message::Said(said) } => match said {
-                Said::Ready { name, slots, heard } => self.on_ready(from, name, slots, &heard, &mut out),
+                Said::Ready { name, slots, delay_ms, heard } => {
+                    let delay = Duration::from_millis(delay_ms).min(DELAY);
+                    self.on_ready(from, name, slots, delay, &heard, &mut out);
+                }
                 Said::Products { parts } => self.on_products(&from, parts, &mut out),
                 Said::Failed { parts } => self.on_failed(&from, &parts, &mut out),
                 // What coordinators and hubs say.

@@ -150,6 +150,9 @@ pub enum Said {
         name: Name,
         /// How many parts it takes at one time, the one in work among them.
         slots: u16,
+        /// How long it lets each part take at least, in milliseconds.
+        #[serde(default)]
+        delay_ms: u64,
         /// How far jobs were, as far as it has heard.
         heard: Vec<Progress>,
     },

@@ -414,6 +414,25 @@ fn a_silent_worker_loses_its_parts_and_a_late_answer_counts() {
 }
 
 #[test]
+fn who_takes_long_for_a_part_is_given_that_long() {
+    let (mut coordinator, _) = Coordinator::begin(id("c"), term(1), coordinator::Options::default(), None);
+    let job = message::OpenJob {
+        job_id: job(1),
+        factorial: Factorial(10),
+        sequence: 0,
+        begun: false,
+        tally: message::Tally::default(),
+    };
+    let open = Message::Answer(Answer::Open { term: term(1), jobs: vec![job] });
+    coordinator.handle(Input::Message { from: Peer::Board, message: open });
+    let name = Name::new("slow").unwrap();
+    let ready = Said::Ready { name, slots: 1, delay_ms: 60_000, heard: vec![] };
+    let effects = coordinator.handle(Input::Message { from: Peer::Member(id("a")), message: Message::Said(ready) });
+    let after = crate::machine::exactly(std::time::Duration::from_secs(65));
+    assert!(effects.contains(&Effect::SetTimer { timer: coordinator::Timer::Silent(id("a")), after }), "{effects:?}");
+}
+
+#[test]
 fn a_part_that_cannot_be_done_ends_its_job_and_no_other() {
     let mut stage = Stage::new(&["a"]);
     let (bad, good) = (stage.submit(1, 10), stage.submit(2, 5));

@@ -20,6 +20,9 @@ pub struct Options {
     pub name: Name,
     /// How many parts it takes at one time, the one in work among them.
     pub slots: u16,
+    /// How long its mill lets each part take at least: its coordinator is told, and is
+    /// as much more patient.
+    pub delay: Duration,
     /// For how long answers are gathered into one message.
     pub gather: Duration,
 }
@@ -27,7 +30,7 @@ pub struct Options {
 impl Options {
     /// The usual ones.
     pub fn new(name: Name) -> Self {
-        Options { name, slots: 32, gather: Duration::from_millis(5) }
+        Options { name, slots: 32, delay: Duration::ZERO, gather: Duration::from_millis(5) }
     }
 }
 
@@ -217,8 +220,9 @@ impl Worker {
         let Some((coordinator, term)) = self.follows.clone() else { return };
         self.queue.clear();
         let heard = self.progress();
-        let Options { name, slots, .. } = self.options.clone();
-        self.say(Said::Ready { name, slots, heard }, out);
+        let Options { name, slots, delay, .. } = self.options.clone();
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.say(Said::Ready { name, slots, delay_ms, heard }, out);
         let held = self.held.len();
         out.push(Effect::Report(Report::Ready { coordinator, term, held }));
         if self.keeps(Rule::HeldPartsAreTold) {

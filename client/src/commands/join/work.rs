@@ -81,7 +81,8 @@ impl WorkArgs {
         Ok(Work {
             node: node::Work {
                 coordinates: (!self.workers_only).then_some(coordinates),
-                computes: (!self.no_work).then(|| worker::Options::new(name.clone())),
+                computes: (!self.no_work)
+                    .then(|| worker::Options { delay: self.delay, ..worker::Options::new(name.clone()) }),
             },
             never_stands: self.workers_only,
             delay: self.delay,

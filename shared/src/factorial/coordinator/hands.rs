@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::time::Duration;
 
 use super::super::message::{Assignment, End, MESSAGE_BYTES, PART_BYTES, Peer, Product, Progress, Said, Value};
 use super::super::rule::Rule;
@@ -12,7 +13,15 @@ use crate::id::{ClientId, Name};
 use crate::machine::{Effect, exactly};
 
 impl Coordinator {
-    pub(super) fn on_ready(&mut self, id: ClientId, name: Name, slots: u16, heard: &[Progress], out: &mut Effects) {
+    pub(super) fn on_ready(
+        &mut self,
+        id: ClientId,
+        name: Name,
+        slots: u16,
+        delay: Duration,
+        heard: &[Progress],
+        out: &mut Effects,
+    ) {
         for progress in heard {
             if let Some(job) = self.jobs.get_mut(&progress.job_id).filter(|job| job.is_being_taken_over()) {
                 job.hear(progress);
@@ -22,7 +31,8 @@ impl Coordinator {
         let known = self.take_from(&id, false, out);
         let slots = slots.clamp(1, SLOTS).into();
         let forget = known.map_or_else(Vec::new, |worker| worker.forget);
-        let worker = Worker { name, slots, hands: BTreeSet::new(), silent: false, watched: false, forget };
+        let silence = self.options.silence + delay;
+        let worker = Worker { name, slots, silence, hands: BTreeSet::new(), silent: false, watched: false, forget };
         if self.workers.insert(id.clone(), worker).is_none() {
             out.push(Effect::Report(Report::Worker(id)));
         }
@@ -153,7 +163,7 @@ impl Coordinator {
         let was_watched = mem::replace(&mut worker.watched, !worker.hands.is_empty());
         let timer = Timer::Silent(id.clone());
         if worker.watched {
-            out.push(Effect::SetTimer { timer, after: exactly(self.options.silence) });
+            out.push(Effect::SetTimer { timer, after: exactly(worker.silence) });
         } else if was_watched {
             out.push(Effect::CancelTimer(timer));
         }
@@ -197,7 +207,7 @@ impl Coordinator {
     pub(super) fn hand(&mut self, who: &ClientId, parts: &[PartId], out: &mut Effects) {
         let Some(worker) = self.workers.get_mut(who) else { return };
         if !parts.is_empty() && !mem::replace(&mut worker.watched, true) {
-            out.push(Effect::SetTimer { timer: Timer::Silent(who.clone()), after: exactly(self.options.silence) });
+            out.push(Effect::SetTimer { timer: Timer::Silent(who.clone()), after: exactly(worker.silence) });
         }
         let mut messages = vec![(vec![], BTreeSet::new())];
         let mut bytes = 0;
