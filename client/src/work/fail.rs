@@ -36,11 +36,11 @@ pub struct Fail {
 /// How a member fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailMode {
-    /// The process ends, with [`EXIT_CODE`].
+    /// The process ends, with exit code 70.
     Exit,
-    /// The member hangs for [`STALL`], and answers no ping.
+    /// The member hangs for 10 s, and answers no ping.
     Stall,
-    /// What it was about to say comes late, by [`LATE`].
+    /// What it was about to say comes 2 s late.
     Delay,
 }
 
