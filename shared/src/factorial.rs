@@ -127,10 +127,6 @@ impl Factorial {
         (0..).find(|level| self.values(*level) <= 1).unwrap_or(0)
     }
 
-    fn has(self, part: Part) -> bool {
-        self.group(part).len() >= 2
-    }
-
     /// The values that a place of a level stands for, by their places on that level.
     fn group(self, Part { level, index }: Part) -> std::ops::Range<u32> {
         let first = index.saturating_mul(OPERANDS);
@@ -144,14 +140,14 @@ impl Factorial {
             None => Operand::Number(self.0 - place),
             Some(below) => {
                 let part = Part { level: below, index: place };
-                if self.has(part) { Operand::Product(part) } else { self.value(below, place * OPERANDS) }
+                if self.contains(part) { Operand::Product(part) } else { self.value(below, place * OPERANDS) }
             }
         }
     }
 
     /// What a part multiplies, two to four; nothing, if the job has no such part.
     pub fn operands(self, part: Part) -> impl Iterator<Item = Operand> {
-        let group = if self.has(part) { self.group(part) } else { 0..0 };
+        let group = if self.contains(part) { self.group(part) } else { 0..0 };
         group.map(move |place| self.value(part.level, place))
     }
 
@@ -159,7 +155,7 @@ impl Factorial {
     pub fn parent(self, part: Part) -> Option<Part> {
         let mut above = Part { level: part.level + 1, index: part.index / OPERANDS };
         while above.level < self.levels() {
-            if self.has(above) {
+            if self.contains(above) {
                 return Some(above);
             }
             above = Part { level: above.level + 1, index: above.index / OPERANDS };
@@ -174,7 +170,7 @@ impl Factorial {
 
     /// All parts of a level.
     fn level(self, level: u8) -> impl Iterator<Item = Part> {
-        (0..self.values(level + 1)).map(move |index| Part { level, index }).filter(move |part| self.has(*part))
+        (0..self.values(level + 1)).map(move |index| Part { level, index }).filter(move |part| self.contains(*part))
     }
 
     /// All parts, those without parts below them first.
@@ -197,7 +193,7 @@ impl Factorial {
 
     /// Whether the job has this part.
     pub fn contains(self, part: Part) -> bool {
-        self.has(part)
+        self.group(part).len() >= 2
     }
 }
 

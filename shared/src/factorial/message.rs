@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Factorial, JobId, Operand, Part, PartId};
+use super::{Factorial, JobId, Part, PartId};
 use crate::id::{ClientId, Name, Term};
 
 /// A number as it travels: hexadecimal digits, lower case, the highest first, without
@@ -462,14 +462,4 @@ pub enum Message {
     Task(Task),
     /// From the mill.
     Milled(Milled),
-}
-
-impl From<Operand> for Value {
-    /// A product's place is its part's: a coordinator that has the number puts it in.
-    fn from(operand: Operand) -> Self {
-        match operand {
-            Operand::Number(number) => Value::Here(number.into()),
-            Operand::Product(part) => Value::Stored(part),
-        }
-    }
 }

@@ -131,7 +131,7 @@ impl Coordinator {
     }
 
     /// Everything out of its hands, for others. What it still does counts when it comes.
-    pub(super) fn take_from(&mut self, id: &ClientId, gone: bool, out: &mut Effects) -> Option<Worker> {
+    fn take_from(&mut self, id: &ClientId, gone: bool, out: &mut Effects) -> Option<Worker> {
         let hand_on = self.keeps(Rule::PartsHandedOn);
         let worker = self.workers.get_mut(id)?;
         if mem::take(&mut worker.watched) {
@@ -158,7 +158,7 @@ impl Coordinator {
     }
 
     /// It has spoken: the time that it may be silent begins again.
-    pub(super) fn watch_anew(&mut self, id: &ClientId, out: &mut Effects) {
+    fn watch_anew(&mut self, id: &ClientId, out: &mut Effects) {
         let Some(worker) = self.workers.get_mut(id) else { return };
         let was_watched = mem::replace(&mut worker.watched, !worker.hands.is_empty());
         let timer = Timer::Silent(id.clone());
@@ -204,7 +204,7 @@ impl Coordinator {
     }
 
     /// Says what to do, in as few messages as fit, and what to forget.
-    pub(super) fn hand(&mut self, who: &ClientId, parts: &[PartId], out: &mut Effects) {
+    fn hand(&mut self, who: &ClientId, parts: &[PartId], out: &mut Effects) {
         let Some(worker) = self.workers.get_mut(who) else { return };
         if !parts.is_empty() && !mem::replace(&mut worker.watched, true) {
             out.push(Effect::SetTimer { timer: Timer::Silent(who.clone()), after: exactly(worker.silence) });
@@ -267,7 +267,7 @@ impl Coordinator {
     }
 
     /// Parts that nobody else has in hand, the last first.
-    pub(super) fn lone<'a>(&'a self, worker: &'a Worker) -> impl Iterator<Item = PartId> + 'a {
+    fn lone<'a>(&'a self, worker: &'a Worker) -> impl Iterator<Item = PartId> + 'a {
         let is_lone = |id: &PartId| {
             self.jobs.get(&id.job_id).and_then(|job| job.handed.get(&id.part)).is_some_and(|holders| holders.len() == 1)
         };

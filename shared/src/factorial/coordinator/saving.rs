@@ -47,7 +47,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn on_open_job(&mut self, open: OpenJob, out: &mut Effects) {
+    fn on_open_job(&mut self, open: OpenJob, out: &mut Effects) {
         let id = open.job_id;
         if self.jobs.contains_key(&id) {
             return;
@@ -91,7 +91,7 @@ impl Coordinator {
     }
 
     /// What is known now of a job that another had begun is all there is.
-    pub(super) fn go_on(&mut self, id: JobId, out: &mut Effects) {
+    fn go_on(&mut self, id: JobId, out: &mut Effects) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Stage::Gathering { written } = job.stage else { return };
         let done = job.done.len() as u32;
@@ -214,7 +214,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn drop_job(&mut self, id: JobId) {
+    fn drop_job(&mut self, id: JobId) {
         self.jobs.remove(&id);
         for worker in self.workers.values_mut() {
             worker.hands.retain(|part| part.job_id != id);
